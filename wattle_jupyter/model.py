@@ -1,0 +1,228 @@
+"""The nouns: workflow, task, run, task run, attempt, and the states they go through.
+
+Floor 0: no I/O and no clock. Times are seconds since the epoch as floats, in UTC; durations are seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+Mode = Literal["dependency", "sequential", "parallel"]
+OnFailure = Literal["continue", "stop", "cancel"]
+Priority = Literal["high", "normal", "low"]
+Json = Any  # a value that `json.dumps` takes
+
+
+class State(StrEnum):
+    """State of a run or of a task run."""
+
+    CREATED = "created"  # run: accepted, not yet admitted; task run: waits for its inputs
+    QUEUED = "queued"  # run: waits for a place; task run: ready, waits for a slot or for its back-off
+    WAITING = "waiting"  # waits for a time, a pool or an approval
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+
+    @property
+    def final(self) -> bool:
+        return self in FINAL
+
+
+FINAL = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED, State.SKIPPED})
+
+MOVES: Mapping[State, frozenset[State]] = {
+    State.CREATED: frozenset({State.QUEUED, State.WAITING, State.RUNNING, *FINAL}),
+    State.QUEUED: frozenset({State.CREATED, State.WAITING, State.RUNNING, *FINAL}),
+    State.WAITING: frozenset({State.QUEUED, State.RUNNING, *FINAL}),
+    State.RUNNING: frozenset({State.QUEUED, *FINAL}),
+    # a retry asked for by a user reopens what is final
+    State.COMPLETED: frozenset(),
+    State.FAILED: frozenset({State.CREATED, State.QUEUED, State.RUNNING}),
+    State.CANCELLED: frozenset({State.CREATED, State.QUEUED, State.RUNNING}),
+    State.SKIPPED: frozenset({State.CREATED, State.QUEUED, State.RUNNING}),
+}
+"""Legal moves of runs and task runs. A run that completed has nothing to retry, hence stays."""
+
+
+class AttemptState(StrEnum):
+    """State of an attempt: one process started for a task run."""
+
+    STARTING = "starting"  # committed, the executor is being told
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    LOST = "lost"  # vanished: nobody can know how it ended
+    NEVER_STARTED = "never_started"
+
+    @property
+    def final(self) -> bool:
+        return self not in (AttemptState.STARTING, AttemptState.RUNNING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """A named output of a task: a file if ``path`` is set, else a value written to ``$WATTLE_OUTPUT``."""
+
+    path: str | None = None
+    required: bool = True  # False in the Wattle Scheduler format: what is missing is a warning there
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A node of a workflow.
+
+    ``run`` is a command line for ``sh`` (str) or an argument list (tuple); both may hold ``{{ templates }}``.
+    ``script`` names the file that ``run`` starts with when its suffix says so (.py .R .sh): it is snapshotted at submit.
+    """
+
+    name: str
+    run: str | tuple[str, ...]
+    script: str | None = None
+    needs: tuple[str, ...] = ()  # order only
+    inputs: Mapping[str, str] = field(default_factory=dict)  # x -> "task/key"
+    outputs: Mapping[str, Output] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+    working_dir: str | None = None  # relative to the workflow's
+    retries: int = 0  # attempts after the first
+    retry_delay: float = 1.0  # seconds before the first retry
+    retry_backoff: float = 2.0  # each further delay is this many times the one before
+    retry_max_delay: float = 300.0
+    timeout: float | None = None  # seconds until SIGTERM
+    grace: float | None = None  # seconds from SIGTERM to SIGKILL
+    priority: Priority | None = None  # the workflow's if None
+    keep_children: bool = False  # processes that outlive the task's leader are left alone
+    exit_file: bool | None = None  # None: where the executor needs it
+    references: tuple[str, ...] = ()  # "task/key" named by templates in `run` or `env`
+
+    @property
+    def data_needs(self) -> tuple[str, ...]:
+        """Names of the tasks whose outputs this one takes, in order of first mention."""
+        refs = (*self.inputs.values(), *self.references)
+        return tuple(dict.fromkeys(ref.split("/", 1)[0] for ref in refs))
+
+    @property
+    def upstream(self) -> tuple[str, ...]:
+        """Names of all tasks that must end before this one starts (mode `dependency`)."""
+        return tuple(dict.fromkeys((*self.needs, *self.data_needs)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workflow:
+    """A validated definition. Build one with :func:`wattle_jupyter.spec.load`."""
+
+    name: str
+    tasks: Mapping[str, Task]
+    mode: Mode = "dependency"
+    params: Mapping[str, Json] = field(default_factory=dict)
+    working_dir: str | None = None  # absolute; the folder of the notebook
+    env: Mapping[str, str] = field(default_factory=dict)
+    on_failure: OnFailure = "continue"
+    max_parallel: int | None = None  # task runs of one run at a time
+    concurrent: bool = False  # may two runs of it be active at once?
+    priority: Priority = "normal"
+    python: str | None = None  # interpreter for .py scripts: the defining kernel's
+    description: str = ""
+
+
+# ---------------------------------------------------------------------------------------------- what happens to them
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """One execution of a workflow. ``snapshot`` is the spec as JSON, fixed at submit."""
+
+    id: str
+    workflow: str
+    workflow_hash: str
+    snapshot: dict[str, Json]
+    params: dict[str, Json]
+    mode: Mode
+    priority: Priority
+    user: str
+    cause: str = "api"  # api, cell, cli, retry, schedule …
+    idem_key: str | None = None
+    parent_task_run: str | None = None
+    state: State = State.CREATED
+    reason: str = ""
+    cancel_at: float | None = None
+    cancelled_by: str | None = None
+    paused_at: float | None = None
+    created_at: float = 0.0
+    started_at: float | None = None
+    ended_at: float | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class TaskRun:
+    """A task's fate in one run."""
+
+    id: str
+    run: str
+    task: str
+    item: str = ""
+    state: State = State.CREATED
+    reason: str = ""
+    round: int = 1  # goes up when a user asks for a retry: budgets start anew
+    failures: int = 0  # failed attempts in this round
+    losses: int = 0  # lost attempts in this round
+    attempts: int = 0  # attempts ever made
+    attempt: str | None = None  # id of the newest attempt
+    not_before: float | None = None  # back-off
+    stop_at: float | None = None  # a user asked to stop this task
+    stopped_by: str | None = None
+    queued_at: float | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Attempt:
+    """One process started for a task run; its directory is ``attempts/<id>/``."""
+
+    id: str
+    task_run: str
+    run: str
+    n: int  # 1 for the first of the task run
+    round: int
+    executor: str
+    host: str
+    epoch: int
+    state: AttemptState = AttemptState.STARTING
+    reason: str = ""
+    boot_id: str = ""
+    pid: int | None = None
+    code: int | None = None
+    signal: int | None = None
+    created_at: float = 0.0
+    started_at: float | None = None
+    ended_at: float | None = None
+    peak_rss: int | None = None  # bytes
+    log_size: int | None = None  # bytes, once it is final
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Value:
+    """What a task left under the name of one of its outputs."""
+
+    attempt: str
+    name: str
+    kind: Literal["file", "json"]
+    ref: Json  # absolute path, or the value itself
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One committed change. ``body`` is what changed, in wire form (see :mod:`wattle_jupyter.wire`)."""
+
+    seq: int
+    run: str | None
+    kind: str
+    at: float
+    body: dict[str, Json]

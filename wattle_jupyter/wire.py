@@ -1,0 +1,263 @@
+"""What travels between server and clients, as types only.
+
+The HTTP API, the events and the TypeScript types come from these (``openapi``). Times are UTC ISO 8601 strings with
+``Z`` and milliseconds, durations are seconds, sizes bytes. A key that may be unknown is present and ``None``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+API_VERSION = 1
+"""Raised when an old client could misread an answer. A server says the range that it speaks in ``info``."""
+
+RUN_MIME = "application/vnd.wattle.run.v1+json"
+
+StateName = Literal["created", "queued", "waiting", "running", "completed", "failed", "cancelled", "skipped"]
+AttemptStateName = Literal["starting", "running", "completed", "failed", "cancelled", "lost", "never_started"]
+
+
+class Counts(TypedDict):
+    """How many task runs are in each state."""
+
+    created: int
+    queued: int
+    waiting: int
+    running: int
+    completed: int
+    failed: int
+    cancelled: int
+    skipped: int
+
+
+class RunSummary(TypedDict):
+    id: str
+    workflow: str
+    workflow_hash: str
+    state: StateName
+    reason: str
+    mode: str
+    priority: str
+    params: dict[str, Any]
+    user: str
+    cause: str
+    created_at: str
+    started_at: str | None
+    ended_at: str | None
+    cancel_at: str | None
+    total: int
+    counts: Counts
+
+
+class Edge(TypedDict):
+    src: str
+    dst: str
+    kind: Literal["data", "order"]
+
+
+class TaskRunView(TypedDict):
+    """A task's fate in one run. ``attempt`` is the newest attempt's id, the key of its log."""
+
+    task: str
+    state: StateName
+    reason: str
+    attempts: int
+    attempt: str | None
+    queued_at: str | None
+    started_at: str | None
+    ended_at: str | None
+    not_before: str | None
+    exit_code: int | None
+    signal: int | None
+
+
+class RunDetail(RunSummary):
+    """A run with its tasks. ``seq`` is the newest event that it contains: follow with ``since`` that number."""
+
+    tasks: list[TaskRunView]
+    edges: list[Edge]
+    seq: int
+
+
+class AttemptView(TypedDict):
+    id: str
+    n: int
+    round: int
+    state: AttemptStateName
+    reason: str
+    host: str
+    pid: int | None
+    exit_code: int | None
+    signal: int | None
+    created_at: str
+    started_at: str | None
+    ended_at: str | None
+    peak_rss: int | None
+    log_size: int | None
+
+
+class ValueView(TypedDict):
+    name: str
+    kind: Literal["file", "json"]
+    value: Any
+    size: int | None
+
+
+class TaskRunDetail(TaskRunView):
+    command: str
+    working_dir: str
+    needs: list[str]
+    history: list[AttemptView]
+    outputs: list[ValueView]
+
+
+class WorkflowSummary(TypedDict):
+    """``status`` is the state of the latest run, ``created`` before any."""
+
+    name: str
+    hash: str
+    version: int
+    status: StateName
+    description: str
+    mode: str
+    total: int
+    created_at: str
+    updated_at: str
+    latest_run: str | None
+
+
+class WorkflowDetail(WorkflowSummary):
+    spec: dict[str, Any]
+    warnings: list[str]
+
+
+class WorkerView(TypedDict):
+    """A task in the words of the Wattle Scheduler: ``status`` is that of its latest run."""
+
+    name: str
+    workflow: str
+    command: str
+    args: list[str]
+    working_dir: str
+    env_vars: dict[str, str]
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+    status: StateName
+    reason: str
+    run: str | None
+    attempt: str | None
+    exit_code: int | None
+    started_at: str | None
+    ended_at: str | None
+
+
+class LogPage(TypedDict):
+    """A piece of a log as text. ``next_offset`` is where to go on; ``end`` is true once nothing more can come."""
+
+    attempt: str
+    offset: int
+    next_offset: int
+    size: int
+    end: bool
+    text: str
+
+
+class Pagination(TypedDict):
+    page: int
+    page_size: int
+    total: int
+    total_pages: int
+    has_next: bool
+    has_prev: bool
+
+
+class EventView(TypedDict):
+    """One committed change. Kinds and bodies:
+
+    ``run.created``   body ``{"run": RunDetail}``
+    ``run.changed``   body ``{"run": RunSummary, "tasks": [TaskRunView, …]}``: whole objects, only those that changed
+    ``run.deleted``   body ``{}``
+    ``workflow.changed`` / ``workflow.deleted``   body ``{"name": str}``
+    """
+
+    seq: int
+    run: str | None
+    kind: Literal["run.created", "run.changed", "run.deleted", "workflow.changed", "workflow.deleted"]
+    at: str
+    body: dict[str, Any]
+
+
+class Info(TypedDict):
+    name: str
+    version: str
+    api: dict[str, int]  # {"min": 1, "max": 1}
+    store: str  # id of the store, the same over restarts
+    generation: str  # id of this owner of the store, new with each start
+    trouble: str | None  # why nothing new is started just now
+    user: str
+
+
+class ErrorBody(TypedDict):
+    success: Literal[False]
+    error: str  # name of the class in `errors`
+    message: str
+    details: dict[str, Any]
+
+
+# ------------------------------------------------------------------------------------------------ WebSocket, JSON text
+
+
+class HelloMessage(TypedDict):
+    type: Literal["hello"]
+    server: str
+    api: int
+    seq: int
+    store: str
+    generation: str
+    trouble: str | None
+
+
+class EventsMessage(TypedDict):
+    type: Literal["events"]
+    events: list[EventView]
+
+
+class LogEndMessage(TypedDict):
+    """All bytes of this log were sent; ``size`` is their number."""
+
+    type: Literal["log_end"]
+    log: str
+    size: int
+
+
+class TroubleMessage(TypedDict):
+    type: Literal["trouble"]
+    trouble: str | None
+
+
+class ProblemMessage(TypedDict):
+    """Something that the client sent cannot be done; the socket stays open."""
+
+    type: Literal["problem"]
+    error: str
+    message: str
+    log: NotRequired[str]
+
+
+class SinceMessage(TypedDict):
+    """Send all events after ``seq``, then live; only those of ``run`` if it is given."""
+
+    type: Literal["since"]
+    seq: int
+    run: NotRequired[str]
+
+
+class SubscribeMessage(TypedDict):
+    type: Literal["subscribe"]
+    log: str  # id of the attempt
+    offset: int
+
+
+class UnsubscribeMessage(TypedDict):
+    type: Literal["unsubscribe"]
+    log: str
