@@ -1,0 +1,129 @@
+"""Who waits for whom: the order, the edges and the layers of a workflow, by its mode.
+
+Linear in tasks and edges, and true readiness: a task waits for its own upstream tasks, never for a level.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+from wattle_jupyter.model import Task, Workflow
+from wattle_jupyter.wire import Edge
+
+_MOST_CYCLES = 5
+
+
+class Plan:
+    """Immutable once made. Raises ValueError for a cycle, which :func:`wattle_jupyter.spec.load` has refused already.
+
+    ``order``: all tasks, upstream first, else as defined. ``upstream`` and ``downstream``: what a task waits for and
+    what waits for it. ``edges``: the same, for drawing, by destination in order of definition.
+    """
+
+    def __init__(self, workflow: Workflow) -> None:
+        tasks = workflow.tasks
+        needs = {name: () if workflow.mode == "parallel" else task.upstream for name, task in tasks.items()}
+        self.order: list[str] = topological(needs)
+        if len(self.order) < len(tasks):
+            raise ValueError("cycle: " + arrows(cycles(needs)[0]))
+        if workflow.mode == "sequential":
+            needs = _chain(self.order, tasks)
+        self.upstream: Mapping[str, tuple[str, ...]] = needs
+        self.downstream: Mapping[str, tuple[str, ...]] = _turned(needs)
+        self.edges: list[Edge] = [
+            Edge(src=src, dst=name, kind=_kind(tasks[name], src)) for name in tasks for src in needs[name]
+        ]
+
+    def layers(self) -> list[list[str]]:
+        """Tasks by the length of the longest path that leads to them; in a layer, as defined."""
+        depth: dict[str, int] = {}
+        for name in self.order:
+            depth[name] = max((depth[up] + 1 for up in self.upstream[name]), default=0)
+        layers: list[list[str]] = [[] for _ in range(max(depth.values(), default=-1) + 1)]
+        for name in self.upstream:
+            layers[depth[name]].append(name)
+        return layers
+
+    def descendants(self, name: str) -> list[str]:
+        """All tasks that wait for ``name``, directly or not, in order of discovery; without ``name``."""
+        seen = {name: None}
+        queue = [name]
+        for current in queue:
+            fresh = [down for down in self.downstream[current] if down not in seen]
+            seen.update(dict.fromkeys(fresh))
+            queue.extend(fresh)
+        return queue[1:]
+
+
+def topological(upstream: Mapping[str, Sequence[str]]) -> list[str]:
+    """Upstream first, else in the mapping's order. What is on a cycle or behind one is left out."""
+    rank = {name: i for i, name in enumerate(upstream)}
+    names = list(upstream)
+    waiting = {name: len(ups) for name, ups in upstream.items()}
+    downstream = _turned(upstream)
+    ready = [rank[name] for name, count in waiting.items() if not count]
+    order: list[str] = []
+    while ready:
+        name = names[heapq.heappop(ready)]
+        order.append(name)
+        for down in downstream[name]:
+            waiting[down] -= 1
+            if not waiting[down]:
+                heapq.heappush(ready, rank[down])
+    return order
+
+
+def cycles(upstream: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    """Cycles that keep tasks from ever starting: in the direction of flow, first task at both ends. At most five."""
+    found: list[list[str]] = []
+    while len(found) < _MOST_CYCLES:
+        done = set(topological(upstream))
+        if len(done) == len(upstream):
+            break
+        left = {name: [up for up in ups if up not in done] for name, ups in upstream.items() if name not in done}
+        found.append(_cycle(left))
+        broken = set(found[-1])
+        upstream = {name: [up for up in ups if up not in broken] for name, ups in left.items() if name not in broken}
+    return found
+
+
+def arrows(names: Iterable[str]) -> str:
+    return " → ".join(names)
+
+
+def _cycle(left: Mapping[str, Sequence[str]]) -> list[str]:
+    """One cycle of a graph in which every task has an upstream task."""
+    rank = {name: i for i, name in enumerate(left)}
+    seen: dict[str, int] = {}
+    path: list[str] = []
+    name = next(iter(left))
+    while name not in seen:
+        seen[name] = len(path)
+        path.append(name)
+        name = left[name][0]
+    loop = path[seen[name] :][::-1]
+    first = min(range(len(loop)), key=lambda i: rank[loop[i]])
+    loop = loop[first:] + loop[:first]
+    return [*loop, loop[0]]
+
+
+def _turned(upstream: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    downstream: dict[str, list[str]] = {name: [] for name in upstream}
+    for name, ups in upstream.items():
+        for up in ups:
+            downstream[up].append(name)
+    return {name: tuple(downs) for name, downs in downstream.items()}
+
+
+def _chain(order: Sequence[str], tasks: Mapping[str, Task]) -> dict[str, tuple[str, ...]]:
+    before = dict(zip(order[1:], order, strict=False))
+    return {
+        name: tuple(dict.fromkeys((*((before[name],) if name in before else ()), *task.data_needs)))
+        for name, task in tasks.items()
+    }
+
+
+def _kind(task: Task, src: str) -> Literal["data", "order"]:
+    return "data" if src in task.data_needs else "order"
