@@ -1,0 +1,109 @@
+/**
+ * The feed through the kernel, for pages that have no Jupyter server of ours (VS Code, Colab).
+ *
+ * What the widget sends (custom messages of its model), and what the kernel's side does with it:
+ *
+ *     {type: 'open', conn}                        open events/ws at the owner; `conn` names this connection
+ *     {type: 'wire', conn, text}                  send `text` (a client message of the WebSocket, as JSON text) on it
+ *     {type: 'close', conn}                       close it
+ *     {type: 'http', id, method, path, body, headers}   send the request; `path` is relative to `wattle/api/`;
+ *                                                 `body` is a JSON value or null; of the headers only
+ *                                                 `Idempotency-Key` counts
+ *
+ * What the kernel answers:
+ *
+ *     {type: 'wire', conn, text}                  a message of the server, as its JSON text
+ *     {type: 'wire', conn} with one buffer        a binary frame of the server, unchanged
+ *     {type: 'closed', conn, reason}              the connection ended or could not be opened
+ *     {type: 'http', id, status, body}            the answer; `body` is its JSON document or null;
+ *                                                 status 0: no answer, `body` is the reason as a string
+ *
+ * The kernel relays to the owner of the store and adds nothing. Every page that shows the widget hears every answer,
+ * hence `conn` and `id` are random and what is not one's own is passed over.
+ */
+
+import { Api, ApiError, randomId, type Answer, type Send } from './api';
+import type { Feed } from './feed';
+import { Socket, type Open } from './socket';
+
+/** What is used of anywidget's model. */
+export interface CommModel {
+  send(content: unknown): void;
+  on(event: 'msg:custom', callback: (content: unknown, buffers: DataView[]) => void): void;
+  off(event: 'msg:custom', callback: (content: unknown, buffers: DataView[]) => void): void;
+}
+
+interface Incoming {
+  type?: unknown;
+  conn?: unknown;
+  id?: unknown;
+  text?: unknown;
+  status?: unknown;
+  body?: unknown;
+}
+
+const ANSWER_WITHIN = 60_000; // ms; a busy kernel may answer late
+
+export function commFeed(model: CommModel): Feed {
+  const socket = new Socket(commOpen(model));
+  const api = new Api(commSend(model));
+  return {
+    watch: (on, signal) => socket.watch(on, signal),
+    events: (run, sink, signal) => socket.events(run, sink, signal),
+    log: (attempt, offset, sink, signal) => socket.log(attempt, offset, sink, signal),
+    run: (run, signal) => api.run(run, signal),
+    task: (run, task, signal) => api.task(run, task, signal),
+    act: (run, verb) => api.act(run, verb),
+    logUrl: () => null
+  };
+}
+
+function commOpen(model: CommModel): Open {
+  return on => {
+    const conn = randomId();
+    const hear = (content: unknown, buffers: DataView[]): void => {
+      const message = content as Incoming;
+      if (message.conn !== conn) return;
+      if (message.type === 'closed') on.closed();
+      else if (typeof message.text === 'string') on.text(message.text);
+      else if (buffers[0] !== undefined) on.binary(copied(buffers[0]));
+    };
+    model.on('msg:custom', hear);
+    model.send({ type: 'open', conn });
+    return {
+      send: text => model.send({ type: 'wire', conn, text }),
+      close: () => {
+        model.off('msg:custom', hear);
+        model.send({ type: 'close', conn });
+        on.closed();
+      }
+    };
+  };
+}
+
+function copied(view: DataView): ArrayBuffer {
+  return new Uint8Array(view.buffer, view.byteOffset, view.byteLength).slice().buffer;
+}
+
+function commSend(model: CommModel): Send {
+  return (method, path, body, headers, signal) =>
+    new Promise<Answer>((resolve, reject) => {
+      const id = randomId();
+      const done = (finish: () => void): void => {
+        model.off('msg:custom', hear);
+        clearTimeout(timer);
+        finish();
+      };
+      const fail = (reason: string): void => done(() => reject(new ApiError(0, 'NoAnswer', reason)));
+      const hear = (content: unknown): void => {
+        const message = content as Incoming;
+        if (message.type !== 'http' || message.id !== id) return;
+        if (message.status === 0) fail(String(message.body));
+        else done(() => resolve({ status: Number(message.status), body: message.body ?? null }));
+      };
+      const timer = setTimeout(() => fail('The kernel did not answer: is it busy or gone?'), ANSWER_WITHIN);
+      signal?.addEventListener('abort', () => fail('no longer wanted'), { once: true });
+      model.on('msg:custom', hear);
+      model.send({ type: 'http', id, method, path, body, headers });
+    });
+}

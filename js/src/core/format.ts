@@ -1,0 +1,54 @@
+/** Seconds as people say them: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 05 min`, `3 d 4 h`. */
+export function duration(seconds: number): string {
+  const s = Math.max(0, seconds);
+  if (s < 9.95) return `${s.toFixed(1)} s`;
+  const whole = Math.round(s);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${pad(whole % 60)} s`;
+  const minutes = Math.floor(whole / 60);
+  if (minutes < 24 * 60) return `${Math.floor(minutes / 60)} h ${pad(minutes % 60)} min`;
+  const hours = Math.floor(minutes / 60);
+  return `${Math.floor(hours / 24)} d ${hours % 24} h`;
+}
+
+const pad = (n: number): string => String(n).padStart(2, '0');
+
+/** Milliseconds since the epoch of a time on the wire; null stays null. */
+export function instant(time: string | null): number | null {
+  if (!time) return null;
+  const ms = Date.parse(time);
+  return Number.isNaN(ms) ? null : ms;
+}
+
+/** How long something took, or has taken by `now` (ms); null if it did not start. A clock that lags behind gives 0. */
+export function elapsed(start: string | null, end: string | null, now: number): number | null {
+  const from = instant(start);
+  if (from === null) return null;
+  return Math.max(0, ((instant(end) ?? now) - from) / 1000);
+}
+
+/** A time on the wire as the reader's local time; the day only if it is not that of `now`. */
+export function clock(time: string | null, now: number): string {
+  const ms = instant(time);
+  if (ms === null) return '';
+  const date = new Date(ms);
+  const hour = date.toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' });
+  return date.toDateString() === new Date(now).toDateString() ? hour : `${date.toLocaleDateString()} ${hour}`;
+}
+
+const UNITS = ['B', 'kB', 'MB', 'GB', 'TB'];
+
+export function bytes(count: number): string {
+  let value = count;
+  let unit = 0;
+  while (value >= 999.5 && unit < UNITS.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return `${unit === 0 || value >= 99.5 ? Math.round(value) : value.toFixed(1)} ${UNITS[unit] ?? ''}`;
+}
+
+/** `1 task`, `1,204 tasks`. */
+export function count(n: number, noun: string): string {
+  return `${n.toLocaleString('en')} ${noun}${n === 1 ? '' : 's'}`;
+}

@@ -1,0 +1,92 @@
+import type { Edge, EventView, RunDetail, RunSummary, SavedRun, StateName, TaskRunView } from './wire';
+
+/** A run as the views see it. Objects of tasks that did not change stay the same objects. */
+export interface RunState {
+  summary: RunSummary;
+  /** In the workflow's order. */
+  tasks: TaskRunView[];
+  edges: Edge[];
+  /** Number of the newest event that this contains; -1 for a saved run. */
+  seq: number;
+  deleted: boolean;
+}
+
+export function fromDetail(detail: RunDetail): RunState {
+  const { tasks, edges, seq, ...summary } = detail;
+  return { summary, tasks, edges, seq, deleted: false };
+}
+
+/** The run with the events applied. What it contains already is passed over, so a repeat changes nothing. */
+export function reduce(state: RunState, events: readonly EventView[]): RunState {
+  let { summary, edges, seq, deleted } = state;
+  let tasks = state.tasks;
+  const changed = new Map<string, TaskRunView>();
+  for (const event of events) {
+    if (event.run !== summary.id || event.seq <= seq) continue;
+    seq = event.seq;
+    if (event.kind === 'run.changed') {
+      summary = event.body.run;
+      for (const task of event.body.tasks) changed.set(task.task, task);
+    } else if (event.kind === 'run.created') {
+      ({ summary, tasks, edges } = fromDetail(event.body.run));
+      changed.clear();
+    } else if (event.kind === 'run.deleted') deleted = true;
+  }
+  if (seq === state.seq) return state;
+  return { summary, tasks: replaced(tasks, changed), edges, seq, deleted };
+}
+
+function replaced(tasks: TaskRunView[], changed: Map<string, TaskRunView>): TaskRunView[] {
+  if (changed.size === 0) return tasks;
+  const known = new Set(tasks.map(task => task.task));
+  const added = [...changed.values()].filter(task => !known.has(task.task)); // a plan may grow
+  return tasks.map(task => changed.get(task.task) ?? task).concat(added);
+}
+
+const NO_COUNTS = { created: 0, queued: 0, waiting: 0, running: 0, completed: 0, failed: 0, cancelled: 0, skipped: 0 };
+
+/** The run that a saved output tells of: names, states and edges, without times. */
+export function fromSaved(saved: SavedRun): RunState {
+  const tasks = saved.tasks.map(task => savedTask(task));
+  const counts = { ...NO_COUNTS };
+  for (const task of tasks) counts[task.state] += 1;
+  const summary: RunSummary = {
+    ...{ id: '', workflow: saved.workflow, workflow_hash: '', state: saved.state, reason: '', mode: '', priority: '' },
+    ...{ params: {}, user: '', cause: '', created_at: '', started_at: null, ended_at: null, cancel_at: null },
+    ...{ total: tasks.length, counts }
+  };
+  const edges = saved.edges.map(edge => ({ src: edge.src, dst: edge.dst, kind: edge.kind ?? 'data' }));
+  return { summary, tasks, edges, seq: -1, deleted: false };
+}
+
+function savedTask(task: { task: string; state: StateName; reason: string }): TaskRunView {
+  const unknown = { attempts: 0, attempt: null, queued_at: null, started_at: null, ended_at: null, not_before: null };
+  return { ...task, ...unknown, exit_code: null, signal: null };
+}
+
+/** The opposite of `fromSaved`: what an output keeps of a run. */
+export function toSaved(state: RunState): SavedRun {
+  return {
+    version: 1,
+    workflow: state.summary.workflow,
+    state: state.summary.state,
+    tasks: state.tasks.map(({ task, state: is, reason }) => ({ task, state: is, reason })),
+    edges: state.edges.map(({ src, dst, kind }) => ({ src, dst, kind }))
+  };
+}
+
+/** Data of an output, if it is what this version can draw. */
+export function isSavedRun(data: unknown): data is SavedRun {
+  const saved = data as Partial<SavedRun> | null;
+  return (
+    typeof saved === 'object' &&
+    saved !== null &&
+    saved.version === 1 &&
+    typeof saved.workflow === 'string' &&
+    Array.isArray(saved.tasks) &&
+    saved.tasks.every(task => typeof task?.task === 'string' && task.state in NO_COUNTS) &&
+    (saved.state ?? '') in NO_COUNTS &&
+    Array.isArray(saved.edges) &&
+    saved.edges.every(edge => typeof edge?.src === 'string' && typeof edge.dst === 'string')
+  );
+}

@@ -1,0 +1,62 @@
+import { ApiError } from './api';
+import type { Feed } from './feed';
+import { fromDetail, reduce, type RunState } from './reduce';
+import type { EventView } from './wire';
+
+export interface RunSink {
+  state(state: RunState): void;
+  /** The run cannot be read: it is unknown there (`gone`) or the server cannot be reached just now. */
+  problem(message: string, gone: boolean): void;
+}
+
+const RETRY_AFTER = 3_000; // ms
+const FIRST_LOOK = 1_200; // ms: without a connection by then the run is read once anyway
+
+/** Follow one run: its state now, then after each batch of changes. Ends with the signal. */
+export function followRun(feed: Feed, run: string, sink: RunSink, signal: AbortSignal): void {
+  let state: RunState | null = null;
+  let held: EventView[] = [];
+  let reading = 0;
+
+  const load = async (): Promise<void> => {
+    const mine = ++reading;
+    state = null;
+    try {
+      const detail = await feed.run(run, signal);
+      if (signal.aborted || mine !== reading) return;
+      // events that came meanwhile: those that the answer contains are passed over by their number
+      state = reduce(fromDetail(detail), held);
+      held = [];
+      sink.state(state);
+    } catch (error) {
+      if (signal.aborted || mine !== reading) return;
+      const gone = error instanceof ApiError && error.status >= 400 && error.status < 500 && error.status !== 429;
+      sink.problem(error instanceof Error ? error.message : String(error), gone);
+      if (!gone) later(load, RETRY_AFTER, signal);
+    }
+  };
+
+  feed.events(
+    run,
+    {
+      events(events) {
+        if (state === null) held.push(...events);
+        else {
+          const next = reduce(state, events);
+          if (next !== state) sink.state((state = next));
+        }
+      },
+      reset() {
+        held = [];
+        void load();
+      }
+    },
+    signal
+  );
+  later(() => (reading === 0 ? load() : undefined), FIRST_LOOK, signal);
+}
+
+function later(run: () => Promise<void> | undefined, ms: number, signal: AbortSignal): void {
+  const timer = setTimeout(() => void run(), ms);
+  signal.addEventListener('abort', () => clearTimeout(timer), { once: true });
+}

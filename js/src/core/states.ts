@@ -1,0 +1,39 @@
+import type { AttemptStateName, StateName } from './wire';
+
+/** How a state looks: told apart by shape and word, never by colour alone. */
+export interface Look {
+  word: string;
+  /** Path in a 16 × 16 box, stroked with round ends. */
+  icon: string;
+}
+
+const CHECK = 'M3.5 8.5 L6.8 11.7 L12.7 4.8';
+const CROSS = 'M4.4 4.4 L11.6 11.6 M11.6 4.4 L4.4 11.6';
+
+export const LOOKS: Record<StateName, Look> = {
+  created: { word: 'not started', icon: 'M8 3.4 A4.6 4.6 0 1 1 7.99 3.4' },
+  queued: { word: 'queued', icon: 'M8 2.8 A5.2 5.2 0 1 1 7.99 2.8 M8 5.4 L8 8.3 L10 9.6' },
+  waiting: { word: 'waiting', icon: 'M5.9 4.2 L5.9 11.8 M10.1 4.2 L10.1 11.8' },
+  running: { word: 'running', icon: 'M8 2.8 A5.2 5.2 0 1 1 2.8 8' },
+  completed: { word: 'completed', icon: CHECK },
+  failed: { word: 'failed', icon: CROSS },
+  cancelled: { word: 'cancelled', icon: 'M8 2.8 A5.2 5.2 0 1 1 7.99 2.8 M4.5 11.5 L11.5 4.5' },
+  skipped: { word: 'skipped', icon: 'M4.6 4.4 L8.2 8 L4.6 11.6 M8.6 4.4 L12.2 8 L8.6 11.6' }
+};
+
+export const ATTEMPT_WORDS: Record<AttemptStateName, string> = {
+  starting: 'starting',
+  running: 'running',
+  completed: 'completed',
+  failed: 'failed',
+  cancelled: 'cancelled',
+  lost: 'lost',
+  never_started: 'never started'
+};
+
+const FINAL: ReadonlySet<StateName> = new Set(['completed', 'failed', 'cancelled', 'skipped']);
+
+export const isFinal = (state: StateName): boolean => FINAL.has(state);
+
+/** The order in which a bar of all tasks shows them. */
+export const BAR_ORDER: readonly StateName[] = ['completed', 'failed', 'cancelled', 'skipped', 'running', 'waiting', 'queued'];

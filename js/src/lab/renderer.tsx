@@ -1,0 +1,86 @@
+import type { IRenderMime } from '@jupyterlab/rendermime-interfaces';
+import { Widget } from '@lumino/widgets';
+import { render } from 'preact';
+import { sharedFeed } from '../core/live';
+import { findPage } from '../core/page';
+import { picture } from '../core/picture';
+import { isSavedRun, toSaved, type RunState } from '../core/reduce';
+import { RUN_MIME, type SavedRun } from '../core/wire';
+import { RunView } from '../ui/RunView';
+import type { Settings } from './settings';
+
+/** What an output's metadata says under the key `wattle`. */
+interface OutputMetadata {
+  run?: string;
+  store?: string;
+  /** How the run ended, as this renderer saw it. */
+  final?: SavedRun & { svg: string };
+}
+
+/** Draws a run in an output: live where the server knows it, as it was saved elsewhere. */
+export class RunRenderer extends Widget implements IRenderMime.IRenderer {
+  private model: IRenderMime.IMimeModel | null = null;
+  private readonly stopListening: () => void;
+
+  constructor(private readonly settings: Settings) {
+    super();
+    this.addClass('jp-wattle-output');
+    this.stopListening = settings.listen(() => this.draw());
+  }
+
+  renderModel(model: IRenderMime.IMimeModel): Promise<void> {
+    this.model = model;
+    this.draw();
+    return Promise.resolve();
+  }
+
+  override dispose(): void {
+    if (this.isDisposed) return;
+    this.stopListening();
+    render(null, this.node);
+    super.dispose();
+  }
+
+  private draw(): void {
+    const model = this.model;
+    if (model === null || this.isDisposed) return;
+    const data = model.data[RUN_MIME];
+    const { run, store, final } = outputMetadata(model);
+    const page = findPage();
+    const saved = isSavedRun(final) ? final : isSavedRun(data) ? data : null;
+    render(
+      <RunView
+        feed={page === null || run === undefined ? null : sharedFeed(page)}
+        run={run ?? null}
+        store={store ?? null}
+        saved={saved}
+        preferences={this.settings.preferences}
+        readOnly={model.trusted ? null : 'The notebook is not trusted: run the cell or trust the notebook first'}
+        onEnd={this.keep}
+      />,
+      this.node
+    );
+  }
+
+  /** So that the saved notebook shows how it ended, also where nothing of ours is installed. */
+  private readonly keep = (state: RunState): void => {
+    const model = this.model;
+    if (model === null || this.isDisposed || !model.trusted) return;
+    const metadata = outputMetadata(model);
+    if (metadata.run !== state.summary.id) return;
+    const saved = toSaved(state);
+    const final = { ...saved, svg: picture(state) };
+    if (JSON.stringify(metadata.final) === JSON.stringify(final)) return; // else every look would change the notebook
+    const wattle = { ...metadata, final };
+    model.setData({ metadata: JSON.parse(JSON.stringify({ ...model.metadata, wattle })) as typeof model.metadata });
+  };
+}
+
+function outputMetadata(model: IRenderMime.IMimeModel): OutputMetadata {
+  const { run, store, final } = (model.metadata['wattle'] ?? {}) as Record<string, unknown>;
+  return {
+    ...(typeof run === 'string' && run !== '' ? { run } : {}),
+    ...(typeof store === 'string' ? { store } : {}),
+    ...(typeof final === 'object' && final !== null ? { final: final as SavedRun & { svg: string } } : {})
+  };
+}

@@ -1,0 +1,132 @@
+import { useEffect, useRef } from 'preact/hooks';
+import type { Placed, Point } from '../core/layout';
+import { fitted, NODE } from '../core/picture';
+import type { StateName, TaskRunView } from '../core/wire';
+import type { Pan } from './pan';
+
+interface Props {
+  tasks: TaskRunView[];
+  selected: string | null;
+  onSelect: (task: string) => void;
+  label: string;
+  placed: Placed;
+  pan: Pan;
+  margin: number;
+  width: number;
+  height: number;
+}
+
+/** The graph as one bitmap, for more boxes than the page could hold. The list of tasks beside it is the accessible way. */
+export function GraphCanvas(props: Props) {
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const { width, height, pan, placed, tasks, selected } = props;
+  const edges = useRef<{ placed: Placed; path: Path2D } | null>(null);
+  useEffect(() => {
+    const element = canvas.current;
+    const context = element?.getContext('2d') ?? null;
+    if (element === null || context === null) return;
+    if (edges.current?.placed !== placed) edges.current = { placed, path: edgesPath(placed) };
+    draw(context, props, edges.current.path, inks(element));
+  }, [width, height, pan.x, pan.y, pan.scale, placed, tasks, selected]);
+  const pick = (event: MouseEvent): void => {
+    const hit = taskAt(props, event.offsetX, event.offsetY);
+    if (hit !== null) props.onSelect(hit);
+  };
+  const ratio = globalThis.devicePixelRatio || 1;
+  return (
+    <canvas
+      ref={canvas}
+      class="jp-wattle-canvas"
+      role="img"
+      aria-label={`${props.label}. The list of tasks shows the same.`}
+      width={Math.round(width * ratio)}
+      height={Math.round(height * ratio)}
+      style={{ width: `${width}px`, height: `${height}px` }}
+      onClick={pick}
+    />
+  );
+}
+
+function edgesPath(placed: Placed): Path2D {
+  const path = new Path2D();
+  for (const points of placed.edges) {
+    points.forEach((to, i) => {
+      const from = points[i - 1];
+      if (from === undefined) path.moveTo(to.x, to.y);
+      else if (i % 2 === 0) path.lineTo(to.x, to.y);
+      else path.bezierCurveTo((from.x + to.x) / 2, from.y, (from.x + to.x) / 2, to.y, to.x, to.y);
+    });
+  }
+  return path;
+}
+
+type Ink = (name: string) => string;
+
+function inks(element: Element): Ink {
+  const style = getComputedStyle(element);
+  return name => style.getPropertyValue(`--jp-wattle-${name}`).trim() || '#888';
+}
+
+function draw(context: CanvasRenderingContext2D, props: Props, edges: Path2D, ink: Ink): void {
+  const { pan, placed, tasks, margin, width, height } = props;
+  const ratio = globalThis.devicePixelRatio || 1;
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  context.clearRect(0, 0, width, height);
+  context.translate(pan.x, pan.y);
+  context.scale(pan.scale, pan.scale);
+  context.translate(margin, margin);
+  context.globalAlpha = pan.scale < 0.3 ? 0.35 : 0.8;
+  context.strokeStyle = ink('edge');
+  context.lineWidth = Math.min(3, Math.max(1, 0.5 / pan.scale));
+  context.stroke(edges);
+  context.globalAlpha = 1;
+  const seen = inSight(props);
+  for (const state of new Set(tasks.map(task => task.state))) {
+    drawState(context, ink, state, tasks.flatMap((task, i) => (task.state === state && seen(placed.nodes[i]) ? [i] : [])), props);
+  }
+}
+
+function inSight({ pan, margin, width, height }: Props): (at: Point | undefined) => boolean {
+  const [left, top] = [-pan.x / pan.scale - margin, -pan.y / pan.scale - margin];
+  const [right, bottom] = [left + width / pan.scale, top + height / pan.scale];
+  return at => at !== undefined && at.x < right && at.x + NODE.width > left && at.y < bottom && at.y + NODE.height > top;
+}
+
+function drawState(context: CanvasRenderingContext2D, ink: Ink, state: StateName, which: number[], props: Props): void {
+  const { pan, placed, tasks, selected } = props;
+  const small = pan.scale < 0.45;
+  context.fillStyle = small ? ink(`c-${state}`) : ink('paper');
+  context.strokeStyle = ink(`c-${state}`);
+  context.lineWidth = 1.5;
+  context.font = '500 13px system-ui, sans-serif';
+  for (const i of which) {
+    const at = placed.nodes[i] as Point;
+    context.beginPath();
+    context.roundRect(at.x, at.y, NODE.width, NODE.height, 6);
+    context.fill();
+    if (!small) {
+      context.stroke();
+      context.save();
+      context.fillStyle = ink(`c-${state}`);
+      context.fillRect(at.x + 10, at.y + 12, 4, NODE.height - 24);
+      context.fillStyle = ink('ink');
+      context.fillText(fitted(tasks[i]?.task ?? '', 20), at.x + 24, at.y + 28);
+      context.restore();
+    }
+    if (tasks[i]?.task === selected) outline(context, ink, at, pan.scale);
+  }
+}
+
+function outline(context: CanvasRenderingContext2D, ink: Ink, at: Point, scale: number): void {
+  context.save();
+  context.strokeStyle = ink('ink');
+  context.lineWidth = 2 / scale;
+  context.strokeRect(at.x - 3 / scale, at.y - 3 / scale, NODE.width + 6 / scale, NODE.height + 6 / scale);
+  context.restore();
+}
+
+function taskAt({ pan, margin, placed, tasks }: Props, x: number, y: number): string | null {
+  const [gx, gy] = [(x - pan.x) / pan.scale - margin, (y - pan.y) / pan.scale - margin];
+  const hit = placed.nodes.findIndex(at => gx >= at.x && gx <= at.x + NODE.width && gy >= at.y && gy <= at.y + NODE.height);
+  return tasks[hit]?.task ?? null;
+}

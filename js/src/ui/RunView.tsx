@@ -1,0 +1,101 @@
+import { useEffect, useMemo, useState } from 'preact/hooks';
+import type { Feed, Verb } from '../core/feed';
+import { fromSaved, type RunState } from '../core/reduce';
+import { isFinal } from '../core/states';
+import type { SavedRun } from '../core/wire';
+import { Graph, MOST_SVG_NODES } from './Graph';
+import { Header } from './Header';
+import { useRun, useWidth, type Live } from './hooks';
+import { TaskList } from './TaskList';
+import { TaskPanel } from './TaskPanel';
+
+export interface Preferences {
+  logFollow: boolean;
+  confirmCancel: boolean;
+}
+
+export const DEFAULTS: Preferences = { logFollow: true, confirmCancel: true };
+
+export interface RunViewProps {
+  feed: Feed | null;
+  run: string | null;
+  /** The store that the run belongs to, if it is known. */
+  store: string | null;
+  /** What to show where there is no server or it does not know the run. */
+  saved: SavedRun | null;
+  preferences?: Preferences;
+  /** Why nothing may be done from here, or null. */
+  readOnly?: string | null;
+  /** The run has ended, as far as this view has seen. */
+  onEnd?: (state: RunState) => void;
+}
+
+const NARROW = 420; // px: below, names in a graph cannot be read
+
+/** One run, live: header, graph, tasks, logs. Without a server: how it was saved. */
+export function RunView(props: RunViewProps) {
+  const { feed, run, saved } = props;
+  const live = useRun(feed, run);
+  const past = useMemo(() => (saved === null ? null : fromSaved(saved)), [saved]);
+  const state = live.state ?? past;
+  const [box, width] = useWidth<HTMLDivElement>();
+  const [failure, setFailure] = useState<string | null>(null);
+  useEffect(() => {
+    if (live.state !== null && isFinal(live.state.summary.state)) props.onEnd?.(live.state);
+  }, [live.state?.summary.state, live.state?.seq]);
+  const act = (verb: Verb): void => {
+    setFailure(null);
+    feed?.act(run ?? '', verb).catch((error: unknown) => setFailure(error instanceof Error ? error.message : String(error)));
+  };
+  const note = quietNote(props, live);
+  return (
+    <div class="jp-wattle-run" ref={box} data-live={live.state !== null}>
+      {state === null ? (
+        <p class="jp-wattle-empty" role="status">{note ?? 'Looking for the run…'}</p>
+      ) : (
+        <Body {...props} live={live} state={state} narrow={width > 0 && width < NARROW} act={act} />
+      )}
+      {failure !== null && <p class="jp-wattle-note jp-mod-problem" role="alert">{failure}</p>}
+      {state !== null && note !== null && <p class="jp-wattle-note" role="status">{note}</p>}
+    </div>
+  );
+}
+
+function Body(props: RunViewProps & { live: Live; state: RunState; narrow: boolean; act: (verb: Verb) => void }) {
+  const { live, state, narrow, act } = props;
+  const [selected, select] = useState<string | null>(null);
+  const { logFollow, confirmCancel } = props.preferences ?? DEFAULTS;
+  const isLive = live.state !== null;
+  const readOnly = isLive ? (props.readOnly ?? (live.connection?.link === 'offline' ? 'The server cannot be reached' : null)) : 'Not connected';
+  const task = state.tasks.find(one => one.task === selected);
+  const toggle = (name: string): void => select(name === selected ? null : name);
+  const big = state.tasks.length > MOST_SVG_NODES;
+  return (
+    <>
+      <Header state={state} connection={isLive ? live.connection : null} readOnly={readOnly} confirmCancel={confirmCancel} act={act} />
+      <div class={`jp-wattle-body${big ? ' jp-mod-big' : ''}`}>
+        {!narrow && state.tasks.length > 0 && (
+          <Graph tasks={state.tasks} edges={state.edges} selected={selected} onSelect={toggle} label={`Tasks of ${state.summary.workflow}`} />
+        )}
+        {(narrow || big) && <TaskList tasks={state.tasks} selected={selected} onSelect={select} />}
+      </div>
+      {task !== undefined && (
+        <TaskPanel feed={isLive ? props.feed : null} run={state.summary.id} task={task} readOnly={readOnly} follow={logFollow} act={act} onClose={() => select(null)} />
+      )}
+    </>
+  );
+}
+
+/** Why this view is not live, in words; null if there is nothing to say. */
+function quietNote({ feed, run, store, saved }: RunViewProps, { state, problem, connection }: Live): string | null {
+  if (state?.deleted) return 'This run was deleted on the server.';
+  if (connection?.trouble) return connection.trouble;
+  if (state !== null) return null;
+  const shown = saved === null ? 'There is nothing saved to show instead.' : 'Shown as it was saved.';
+  if (run === null) return null;
+  if (feed === null) return `No connection to a Jupyter server with Wattle. ${shown}`;
+  if (problem === null) return null;
+  const other = store !== null && connection?.store != null && connection.store !== store;
+  if (other) return `This run belongs to another store than the one of this server. ${shown}`;
+  return problem.gone ? `${problem.message} ${shown}` : `The server cannot be reached just now; trying again. ${shown}`;
+}

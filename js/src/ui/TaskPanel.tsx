@@ -1,0 +1,120 @@
+import { useEffect, useState } from 'preact/hooks';
+import type { Feed, Verb } from '../core/feed';
+import { bytes, duration, elapsed } from '../core/format';
+import { ATTEMPT_WORDS, isFinal, LOOKS } from '../core/states';
+import type { AttemptView, TaskRunDetail, TaskRunView, ValueView } from '../core/wire';
+import { useNow } from './hooks';
+import { Log } from './Log';
+import { StateIcon } from './StateIcon';
+
+interface Props {
+  feed: Feed | null;
+  run: string;
+  task: TaskRunView;
+  /** Why nothing may be done from here, or null. */
+  readOnly: string | null;
+  follow: boolean;
+  act: (verb: Verb) => void;
+  onClose: () => void;
+}
+
+/** What is read anew whenever the task run makes a step; the log has its own way. */
+function useDetail(feed: Feed | null, run: string, task: TaskRunView): TaskRunDetail | null {
+  const [detail, setDetail] = useState<TaskRunDetail | null>(null);
+  useEffect(() => {
+    if (feed === null) return undefined;
+    const ended = new AbortController();
+    feed.task(run, task.task, ended.signal).then(
+      answer => !ended.signal.aborted && setDetail(answer),
+      () => undefined // the panel shows what the run says anyway; the log reports its own problems
+    );
+    return () => ended.abort();
+  }, [feed, run, task.task, task.state, task.attempt]);
+  return detail?.task === task.task ? detail : null;
+}
+
+/** The selected task: what became of it, why, and its log. */
+export function TaskPanel(props: Props) {
+  const { feed, run, task, readOnly, act } = props;
+  const detail = useDetail(feed, run, task);
+  const [chosen, choose] = useState<string | null>(null);
+  useEffect(() => choose(null), [task.task, task.attempt]);
+  const attempt = chosen ?? task.attempt;
+  const history = detail?.history ?? [];
+  const known = history.find(one => one.id === attempt);
+  const now = useNow(task.state === 'running');
+  const took = elapsed(task.started_at, task.ended_at, now);
+  return (
+    <section class="jp-wattle-panel" aria-label={`Task ${task.task}`}>
+      <div class="jp-wattle-panel-head">
+        <StateIcon state={task.state} />
+        <strong class="jp-wattle-panel-name" title={task.task}>{task.task}</strong>
+        <span class={`jp-wattle-state jp-mod-${task.state}`}>{LOOKS[task.state].word}</span>
+        {took !== null && task.state !== 'skipped' && <span class="jp-wattle-quiet">{duration(took)}</span>}
+        {known?.peak_rss != null && <span class="jp-wattle-quiet" title="Most memory that it used">{bytes(known.peak_rss)}</span>}
+        <span class="jp-wattle-spring" />
+        {history.length > 1 && <Attempts history={history} value={attempt} choose={choose} />}
+        <Act text="Stop" hint="Stop this task" off={readOnly ?? (isFinal(task.state) ? 'It has ended' : null)} run={() => act({ verb: 'stop-task', task: task.task })} />
+        <Act text="Retry" hint="Run this task again" off={readOnly ?? retryOff(task)} run={() => act({ verb: 'retry-task', task: task.task })} />
+        <button type="button" class="jp-wattle-button jp-mod-icon" aria-label="Close" title="Close" onClick={props.onClose}>
+          ×
+        </button>
+      </div>
+      {task.reason !== '' && <p class={`jp-wattle-reason jp-mod-${task.state}`}>{task.reason}</p>}
+      {detail !== null && <code class="jp-wattle-command" title={detail.working_dir}>{detail.command}</code>}
+      {detail !== null && detail.outputs.length > 0 && <Outputs values={detail.outputs} />}
+      {feed !== null && attempt !== null ? (
+        <Log key={attempt} feed={feed} run={run} task={task.task} attempt={attempt} size={known?.log_size ?? null} follow={props.follow} />
+      ) : (
+        <p class="jp-wattle-empty">{feed === null ? 'Logs need a connection to the server.' : 'It has not been started yet: no log.'}</p>
+      )}
+    </section>
+  );
+}
+
+function retryOff(task: TaskRunView): string | null {
+  if (task.state === 'failed' || task.state === 'cancelled' || task.state === 'skipped') return null;
+  return task.state === 'completed' ? 'It completed' : 'It has not ended';
+}
+
+function Attempts(props: { history: AttemptView[]; value: string | null; choose: (id: string) => void }) {
+  return (
+    <select class="jp-wattle-select" aria-label="Attempt" value={props.value ?? ''} onChange={event => props.choose(event.currentTarget.value)}>
+      {props.history.map(one => (
+        <option key={one.id} value={one.id}>
+          {`Attempt ${one.n}: ${one.reason || ATTEMPT_WORDS[one.state]}`}
+        </option>
+      ))}
+    </select>
+  );
+}
+
+function Outputs({ values }: { values: ValueView[] }) {
+  return (
+    <dl class="jp-wattle-outputs">
+      {values.map(value => (
+        <div key={value.name}>
+          <dt>{value.name}</dt>
+          <dd>{value.kind === 'file' ? String(value.value) : JSON.stringify(value.value)}</dd>
+          {value.size !== null && <dd class="jp-wattle-quiet">{bytes(value.size)}</dd>}
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+/** A button that says why it cannot be pressed. */
+export function Act(props: { text: string; hint: string; off: string | null; run: () => void; danger?: boolean }) {
+  return (
+    <button
+      type="button"
+      class={`jp-wattle-button${props.danger ? ' jp-mod-danger' : ''}`}
+      title={props.off ?? props.hint}
+      aria-disabled={props.off !== null}
+      disabled={props.off !== null}
+      onClick={props.run}
+    >
+      {props.text}
+    </button>
+  );
+}

@@ -1,0 +1,93 @@
+import { useEffect, useRef, useState, type MutableRef } from 'preact/hooks';
+import type { Connection, Feed } from '../core/feed';
+import type { RunState } from '../core/reduce';
+import { followRun } from '../core/runfeed';
+
+/** The time (ms), ticking once a second while `running`. */
+export function useNow(running: boolean): number {
+  const [now, setNow] = useState(() => Date.now());
+  useEffect(() => {
+    if (!running) return undefined;
+    setNow(Date.now());
+    const timer = setInterval(() => setNow(Date.now()), 1000);
+    return () => clearInterval(timer);
+  }, [running]);
+  return now;
+}
+
+/** Runs `draw` at most once per frame, however often it is asked to. A hidden tab has no frames: then by timer. */
+export class Frame {
+  private pending: (() => void) | null = null;
+
+  constructor(private readonly draw: () => void) {}
+
+  ask(): void {
+    if (this.pending !== null) return;
+    const run = (): void => {
+      this.pending = null;
+      this.draw();
+    };
+    if (document.hidden) {
+      const timer = setTimeout(run, 500);
+      this.pending = () => clearTimeout(timer);
+    } else {
+      const frame = requestAnimationFrame(run);
+      this.pending = () => cancelAnimationFrame(frame);
+    }
+  }
+
+  stop(): void {
+    this.pending?.();
+    this.pending = null;
+  }
+}
+
+export interface Live {
+  state: RunState | null;
+  problem: { message: string; gone: boolean } | null;
+  connection: Connection | null;
+}
+
+const NOTHING: Live = { state: null, problem: null, connection: null };
+
+/** A run as the feed tells of it, handed on once per frame. */
+export function useRun(feed: Feed | null, run: string | null): Live {
+  const [live, setLive] = useState<Live>(NOTHING);
+  useEffect(() => {
+    setLive(NOTHING);
+    if (feed === null || run === null) return undefined;
+    const ended = new AbortController();
+    let newest = NOTHING;
+    const frame = new Frame(() => setLive(newest));
+    const tell = (more: Partial<Live>): void => {
+      newest = { ...newest, ...more };
+      frame.ask();
+    };
+    feed.watch(connection => tell({ connection }), ended.signal);
+    followRun(
+      feed,
+      run,
+      { state: state => tell({ state, problem: null }), problem: (message, gone) => tell({ problem: { message, gone } }) },
+      ended.signal
+    );
+    return () => {
+      ended.abort();
+      frame.stop();
+    };
+  }, [feed, run]);
+  return live;
+}
+
+/** Width of an element in CSS pixels, 0 until it is known. */
+export function useWidth<T extends Element>(): [MutableRef<T | null>, number] {
+  const ref = useRef<T | null>(null);
+  const [width, setWidth] = useState(0);
+  useEffect(() => {
+    const element = ref.current;
+    if (element === null || typeof ResizeObserver === 'undefined') return undefined;
+    const observer = new ResizeObserver(entries => setWidth(Math.floor(entries[0]?.contentRect.width ?? 0)));
+    observer.observe(element);
+    return () => observer.disconnect();
+  }, []);
+  return [ref, width];
+}
