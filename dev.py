@@ -77,15 +77,15 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def run(*command: str | Path, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> int:
-    """Print and run; returns the exit code."""
+def run(*command: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> int:
+    """Print and run in ``cwd`` (the clone if absent); returns the exit code."""
     words = [str(word) for word in command]
-    where = "" if cwd == ROOT else f"(cd {cwd.relative_to(ROOT)}) "
+    where = f"(cd {cwd.relative_to(ROOT)}) " if cwd else ""
     say(f"$ {where}{shlex.join(words)}")
-    return subprocess.run(words, cwd=cwd, env=env or environment(), stdin=subprocess.DEVNULL, check=False).returncode
+    return subprocess.run(words, cwd=cwd or ROOT, env=env or environment(), stdin=subprocess.DEVNULL, check=False).returncode
 
 
-def must(*command: str | Path, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> None:
+def must(*command: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
     if code := run(*command, cwd=cwd, env=env):
         raise Stop(f"`{shlex.join(str(word) for word in command)}` ended with exit code {code}; its output is above")
 
@@ -421,7 +421,7 @@ def lab(arguments: argparse.Namespace) -> int:
         say(f"runs are kept in {folder / 'store'}; your own store is not touched")
         command: list[str | Path] = [PYTHON, "-m", "jupyter", "lab", *root, f"--notebook-dir={notebook.parent}"]
         command += [notebook, *arguments.rest]
-        return run(*command, cwd=ROOT, env=isolated(folder))
+        return run(*command, env=isolated(folder))
 
 
 # ---------------------------------------------------------------------------------------------------------------- test
@@ -430,7 +430,7 @@ def lab(arguments: argparse.Namespace) -> int:
 class Phase:
     """One group of tests: its command, and what came of it for the closing summary."""
 
-    def __init__(self, name: str, *command: str | Path, cwd: Path = ROOT) -> None:
+    def __init__(self, name: str, *command: str | Path, cwd: Path | None = None) -> None:
         self.name, self.command, self.cwd = name, command, cwd
         self.ok, self.said = False, ""
 
