@@ -1,0 +1,231 @@
+"""Who owns the store, and how to get there: read the owner's file, knock at its door, start an owner if there is none.
+
+The owner writes ``<store>/owner.json`` (0600) with the path of its unix socket. Stdlib only: kernels import this.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import stat
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wattle_jupyter.errors import ProtocolMismatch, ServerNotFound
+from wattle_jupyter.places import runtime_dir
+
+PROTOCOL = 1
+"""Number of the agreement between owner and client: this file, the socket, the paths below it."""
+
+START_TIMEOUT = 30.0
+"""Seconds that a started engine has until it must answer."""
+
+_NOT_FOR_THE_ENGINE = ("JPY_", "JUPYTERHUB_", "MPLBACKEND", "PYDEVD_")
+"""Environment of a kernel that says nothing true about an engine which outlives it, or that is a secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """What ``owner.json`` says."""
+
+    socket: str
+    base_path: str
+    pid: int
+    kind: str  # "server": a Jupyter server of the user; "serve": the headless one
+    version: str
+    store: str
+
+
+def read(store: Path) -> Owner | None:
+    """The owner that the store names, None if it names none. It may be dead.
+
+    Raises ServerNotFound if the file is not to be trusted, ProtocolMismatch if it speaks another protocol.
+    """
+    path = store / "owner.json"
+    try:
+        with path.open("rb") as file:
+            _trust(path, os.fstat(file.fileno()))
+            content = json.loads(file.read())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        raise ServerNotFound(f"{path} is not JSON; delete it if no server uses this store") from None
+    return _owner(path, content)
+
+
+def _trust(path: Path, found: os.stat_result) -> None:
+    if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ServerNotFound(f"{path} belongs to, or can be written by, somebody else: not trusted; delete it")
+
+
+def _owner(path: Path, content: Any) -> Owner:
+    content = content if isinstance(content, dict) else {}
+    protocol = content.get("protocol")
+    if protocol != PROTOCOL:
+        older = "restart that server" if isinstance(protocol, int) and protocol < PROTOCOL else "restart this kernel"
+        raise ProtocolMismatch(
+            f"The owner of the store (wattle-jupyter {content.get('version', '?')}) speaks protocol {protocol}, "
+            f"this side speaks {PROTOCOL}; {older} so that both run the same version",
+            theirs=protocol,
+            ours=PROTOCOL,
+        )
+    try:
+        base = str(content.get("base_path", "/wattle/api/"))
+        where = (str(content["socket"]), base if base.endswith("/") else base + "/", int(content["pid"]))
+    except (KeyError, TypeError, ValueError):
+        raise ServerNotFound(f"{path} lacks the owner's socket or pid; delete it if no server uses the store") from None
+    return Owner(*where, *(str(content.get(key, "?")) for key in ("kind", "version", "store")))
+
+
+def connect(owner: Owner, timeout: float) -> socket.socket:
+    """A connection to the owner's door. Raises OSError if nobody is there, ServerNotFound if it is another user."""
+    door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        door.settimeout(timeout)
+        door.connect(owner.socket)
+        _check_peer(door, owner.socket)
+    except BaseException:
+        door.close()
+        raise
+    return door
+
+
+def _check_peer(door: socket.socket, path: str) -> None:
+    if hasattr(socket, "SO_PEERCRED"):
+        peer = door.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        uid = struct.unpack("3i", peer)[1]
+    else:
+        uid = Path(path).stat().st_uid
+    if uid != os.geteuid():
+        raise ServerNotFound(f"The socket {path} is held by user {uid}, not by you: not trusted")
+
+
+def find(store: Path, *, start: bool = True, timeout: float = 60.0) -> tuple[Owner, socket.socket]:
+    """The owner of the store and a fresh connection to it; one is started if there is none and ``start`` is true.
+
+    Raises ServerNotFound with the reason and the cure.
+    """
+    found = knock(store, timeout)
+    if found is None and _is_busy(store):
+        found = _wait_for_busy(store, timeout)
+    if found is not None:
+        return found
+    if not start:
+        raise ServerNotFound(f"No server owns the store {store}; start one with `wattle serve` or in JupyterLab")
+    return _start(store, timeout)
+
+
+def knock(store: Path, timeout: float) -> tuple[Owner, socket.socket] | None:
+    """The owner and a connection to it, or None if nobody answers."""
+    owner = read(store)
+    if owner is None:
+        return None
+    try:
+        return owner, connect(owner, timeout)
+    except (ConnectionError, FileNotFoundError):
+        return None
+
+
+def _is_busy(store: Path) -> bool:
+    """The file names a living process whose door is shut: it is about to open or to close."""
+    owner = read(store)
+    return owner is not None and alive(owner.pid)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _wait_for_busy(store: Path, timeout: float, patience: float = 3.0) -> tuple[Owner, socket.socket] | None:
+    end = time.monotonic() + patience
+    while time.monotonic() < end and _is_busy(store):
+        time.sleep(0.05)
+        if found := knock(store, timeout):
+            return found
+    return None
+
+
+# ------------------------------------------------------------------------------------------------- starting an engine
+
+
+def _start(store: Path, timeout: float) -> tuple[Owner, socket.socket]:
+    try:
+        store.mkdir(mode=0o700, parents=True, exist_ok=True)
+        log = (store / "serve.log").open("ab")
+    except OSError as error:
+        reason = f"{error.strerror}: {error.filename}"
+        raise ServerNotFound(f"The store {store} cannot be used ({reason}); set WATTLE_STORE__DIR") from None
+    with log, _one_starter(store):
+        found = knock(store, timeout)
+        return found or _await_answer(store, _spawn(store, log.fileno()), log.tell(), timeout)
+
+
+@contextlib.contextmanager
+def _one_starter(store: Path) -> Iterator[None]:
+    """Of several kernels that miss the engine at once, one starts it and the others wait for that."""
+    with (store / "serve.log").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _spawn(store: Path, output: int) -> subprocess.Popen[bytes]:
+    environ = {key: value for key, value in os.environ.items() if not key.startswith(_NOT_FOR_THE_ENGINE)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "wattle_jupyter", "serve", "--store", str(store)],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        env=environ,
+        start_new_session=True,
+    )
+    # it may end long before this process does: somebody has to reap it
+    threading.Thread(target=process.wait, name="wattle-serve-reaper", daemon=True).start()
+    return process
+
+
+def _await_answer(
+    store: Path, process: subprocess.Popen[bytes], logged: int, timeout: float
+) -> tuple[Owner, socket.socket]:
+    end = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < end:
+        ended = process.returncode is not None
+        if found := knock(store, timeout):
+            return found
+        if ended:
+            raise ServerNotFound(_why_not(store, f"`wattle serve` ended with code {process.returncode}", logged))
+        time.sleep(0.03)
+    raise ServerNotFound(_why_not(store, f"`wattle serve` did not answer within {START_TIMEOUT:g} s", logged))
+
+
+def _why_not(store: Path, what: str, logged: int) -> str:
+    with (store / "serve.log").open("rb") as file:
+        file.seek(logged)
+        last = file.read().decode("utf-8", "replace").strip().splitlines()[-8:]
+    lines = "".join(f"\n  {line}" for line in last) or " (it wrote nothing)"
+    return f"No engine for the store {store}: {what}. The end of {store / 'serve.log'}:{lines}{_own_server_hint()}"
+
+
+def _own_server_hint() -> str:
+    parent = os.environ.get("JPY_PARENT_PID", "")
+    if not parent.isdigit() or not (runtime_dir(os.environ) / f"jpserver-{parent}.json").exists():
+        return ""
+    return (
+        f"\nThe Jupyter server of this kernel (pid {parent}) does not serve this store either: "
+        "run `jupyter server extension enable wattle_jupyter` in its environment and restart it"
+    )

@@ -1,0 +1,353 @@
+"""A run as an object of the notebook: look at it, wait for it, stop it. It lives in the engine, not in the kernel."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from difflib import get_close_matches
+from typing import Any, cast
+
+from wattle_jupyter import client as clients
+from wattle_jupyter.client import Client, Stream
+from wattle_jupyter.errors import NotFound, RunFailed
+from wattle_jupyter.model import Json, State, Workflow
+from wattle_jupyter.wire import RUN_MIME, EventView, RunDetail, RunSummary, TaskRunView
+
+Progress = Callable[[Sequence[TaskRunView]], None]
+"""Called with the task runs that just changed."""
+
+
+class LogText(str):
+    """Text of a log: shows itself as it is when it is the last expression of a cell."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+class Run:
+    """One execution of a workflow. Make one with ``%wattle run``, find one with :func:`attach` or :func:`runs`."""
+
+    def __init__(self, client: Client, known: RunSummary) -> None:
+        self.client = client
+        self._known = known
+        self._ended: RunDetail | None = None  # how it ended, once somebody waited for that
+        self._workflow: Workflow | None = None
+
+    # ------------------------------------------------------------------------------------------------------- what it is
+
+    @property
+    def id(self) -> str:
+        return self._known["id"]
+
+    @property
+    def workflow(self) -> str:
+        return self._known["workflow"]
+
+    @property
+    def status(self) -> State:
+        """The state just now."""
+        return State(self.detail()["state"])
+
+    @property
+    def reason(self) -> str:
+        """Why it is in that state, in plain words."""
+        return self.detail()["reason"]
+
+    def detail(self) -> RunDetail:
+        """All that the engine says about it just now."""
+        return self.client.run(self.id)
+
+    def definition(self) -> Workflow:
+        """The workflow as it was when the run was submitted."""
+        if self._workflow is None:
+            from wattle_jupyter import spec  # noqa: PLC0415  pydantic is not for every kernel
+
+            self._workflow = spec.load(self.client.snapshot(self.id))
+        return self._workflow
+
+    def __getitem__(self, task: str) -> TaskRunHandle:
+        names = [view["task"] for view in self.detail()["tasks"]]
+        if task not in names:
+            raise NotFound(f"{self.workflow} has no task `{task}`{did_you_mean(task, names)}")
+        return TaskRunHandle(self, task)
+
+    def __iter__(self) -> Iterator[TaskRunHandle]:
+        return iter([TaskRunHandle(self, view["task"]) for view in self.detail()["tasks"]])
+
+    def __repr__(self) -> str:
+        total = self._known["total"]
+        return f"<Run of {self.workflow}: {total} task{'' if total == 1 else 's'}>"
+
+    # ---------------------------------------------------------------------------------------------------- what it does
+
+    def wait(
+        self,
+        timeout: float | None = None,
+        *,
+        check: bool = False,
+        progress: Progress | None = None,
+        quiet: bool = False,
+    ) -> Run:
+        """Wait until it ended. An interrupt (KeyboardInterrupt) ends the waiting only; the run goes on.
+
+        Raises TimeoutError after ``timeout`` seconds, and with ``check`` RunFailed unless it completed.
+        """
+        with self._events() as events:
+            timer = threading.Timer(timeout or 0, events.close)
+            timer.daemon = True
+            if timeout is not None:
+                timer.start()
+            try:
+                self._follow(events, progress)
+            except KeyboardInterrupt:
+                if not quiet:
+                    self._say_detached()
+                raise
+            finally:
+                timer.cancel()
+        if self._ended is None:
+            raise TimeoutError(f"{self.workflow} was still {self.status} after {timeout:g} s; it goes on")
+        return self.checked() if check else self
+
+    def __await__(self) -> Generator[Any, None, Run]:
+        return self._wait_beside_the_loop().__await__()
+
+    async def _wait_beside_the_loop(self) -> Run:
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        events = self._events()
+
+        def settle(error: BaseException | None) -> None:
+            if not done.done():
+                done.set_exception(error) if error else done.set_result(None)
+
+        def follow() -> None:
+            error: BaseException | None = None
+            try:
+                self._follow(events, None)
+            except Exception as problem:  # noqa: BLE001  carried over to the awaiting side
+                error = problem
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(settle, error)
+
+        threading.Thread(target=follow, name="wattle-await", daemon=True).start()
+        try:
+            await done
+        except asyncio.CancelledError:
+            self._say_detached()
+            raise
+        finally:
+            events.close()
+        return self
+
+    def checked(self) -> Run:
+        """Itself if it completed; raises RunFailed, with the failed tasks, if it ended otherwise."""
+        detail = self.detail()
+        if detail["state"] != "completed":
+            bad = [view for view in detail["tasks"] if view["state"] == "failed"]
+            tasks = "".join(f"\n  {view['task']}: {view['reason']}" for view in bad)
+            raise RunFailed(f"{self.workflow} {detail['state']}: {detail['reason']}{tasks}", run=self.id)
+        return self
+
+    def cancel(self) -> Run:
+        """Stop all of its tasks and start no more."""
+        self.client.cancel(self.id)
+        return self
+
+    def retry(self, *tasks: str) -> Run:
+        """New attempts of these tasks, of all failed ones if none are named."""
+        self.client.retry(self.id, list(tasks) or None)
+        self._ended = None
+        return self
+
+    def logs(self, task: str | None = None, tail: int | None = None) -> LogText:
+        """The log of a task, or of every task that has one under its name; only the last ``tail`` lines of each."""
+        if task is not None:
+            return self[task].logs(tail)
+        views = [view for view in self.detail()["tasks"] if view["attempt"]]
+        parts = [f"── {view['task']} ──\n{read_log(self.client, self.id, view['task'], tail)}" for view in views]
+        return LogText("\n".join(part.rstrip("\n") for part in parts))
+
+    # ---------------------------------------------------------------------------------------------------- how it looks
+
+    def graph(self) -> Drawing:
+        """A drawing of it with the states of just now."""
+        return Drawing(self.definition(), self.detail())
+
+    def show_end(self) -> Run:
+        """From now on show how it ended, if it did."""
+        detail = self.detail()
+        self._ended = detail if State(detail["state"]).final else None
+        return self
+
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> tuple[dict[str, Json], dict[str, Json]]:
+        drawing = Drawing(self.definition(), self._ended)
+        store = self.client.info()["store"]
+        data = {**self._live_view(store, drawing.data()), **drawing.bundle(), RUN_MIME: drawing.data()}
+        return data, {"wattle": {"run": self.id, "store": store}}
+
+    def _live_view(self, store: str, saved: dict[str, Json]) -> dict[str, Json]:
+        if not has_front_end():
+            return {}
+        from wattle_jupyter import widget  # noqa: PLC0415  anywidget is not for every kernel
+
+        return widget.view_of(self.client, self.id, store, saved)
+
+    # ----------------------------------------------------------------------------------------------------------- inside
+
+    def _events(self) -> Stream[EventView]:
+        """Changes after what ``_known`` says."""
+        known = self.detail()
+        self._known = known
+        return self.client.events(known["seq"], self.id)
+
+    def _follow(self, events: Stream[EventView], progress: Progress | None) -> None:
+        """Until the end, or until the stream is closed."""
+        if not State(self._known["state"]).final:
+            for event in events:
+                if progress and event["body"].get("tasks"):
+                    progress(cast(list[TaskRunView], event["body"]["tasks"]))
+                if event["kind"] == "run.deleted":
+                    raise NotFound(f"This run of {self.workflow} was deleted")
+                if event["kind"] == "run.changed" and State(event["body"]["run"]["state"]).final:
+                    break
+            else:
+                return
+        self.show_end()
+
+    def _say_detached(self) -> None:
+        back, end = f'wattle_jupyter.attach("{self.id[:8]}")', f"%wattle cancel {self.id[:8]}"
+        print(  # noqa: T201  said to the person at the keyboard
+            f"Detached; the run of {self.workflow} goes on. Back to it: `{back}`; end it: `{end}`", file=sys.stderr
+        )
+
+
+class TaskRunHandle:
+    """A task's fate in one run."""
+
+    def __init__(self, run: Run, task: str) -> None:
+        self.run = run
+        self.task = task
+
+    def __repr__(self) -> str:
+        return f"<Task {self.task} of {self.run!r}>"
+
+    @property
+    def status(self) -> State:
+        return State(self.run.client.task(self.run.id, self.task)["state"])
+
+    @property
+    def reason(self) -> str:
+        return self.run.client.task(self.run.id, self.task)["reason"]
+
+    def outputs(self) -> dict[str, Json]:
+        """What it left: values, and absolute paths of files."""
+        found = self.run.client.task(self.run.id, self.task)["outputs"]
+        return {output["name"]: output["value"] for output in found}
+
+    def logs(self, tail: int | None = None) -> LogText:
+        return LogText(read_log(self.run.client, self.run.id, self.task, tail))
+
+    def stop(self) -> TaskRunHandle:
+        self.run.client.stop(self.run.id, self.task)
+        return self
+
+    def retry(self) -> TaskRunHandle:
+        self.run.client.retry_task(self.run.id, self.task)
+        return self
+
+
+class Drawing:
+    """A workflow as text, SVG and data; with the states of a run if there is one. The same in, the same out."""
+
+    def __init__(self, workflow: Workflow, detail: RunDetail | None = None) -> None:
+        self.workflow = workflow
+        views = detail["tasks"] if detail else []
+        self._state = State(detail["state"]) if detail else None
+        self._states = {view["task"]: State(view["state"]) for view in views} if detail else None
+        self._reasons = {view["task"]: view["reason"] for view in views if view["reason"]}
+
+    def __str__(self) -> str:
+        from wattle_jupyter import draw  # noqa: PLC0415
+
+        return draw.text(self.workflow, self._states, self._reasons)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def svg(self) -> str:
+        from wattle_jupyter import draw  # noqa: PLC0415
+
+        return draw.svg(self.workflow, self._states)
+
+    def data(self) -> dict[str, Json]:
+        """What the JupyterLab renderer takes."""
+        from wattle_jupyter import draw  # noqa: PLC0415
+
+        return draw.mime(self.workflow, self._states)
+
+    def bundle(self) -> dict[str, Json]:
+        return {"text/plain": str(self), "image/svg+xml": self.svg()}
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Json]:
+        return self.bundle()
+
+
+def attach(run: str, *, client: Client | None = None) -> Run:
+    """The run with this id, with a unique prefix of it (≥ 4 characters), or the ``last`` one."""
+    engine = client or clients.find()
+    return Run(engine, engine.run(run)).show_end()
+
+
+def runs(
+    workflow: str | None = None, status: str | None = None, *, limit: int = 50, client: Client | None = None
+) -> list[Run]:
+    """The newest runs, newest first."""
+    engine = client or clients.find()
+    query = {"workflow": workflow, "status": status, "sort_by": "created_at", "order": "desc"}
+    return [Run(engine, known) for known in engine.runs(limit=limit, **query)]
+
+
+def has_front_end() -> bool:
+    """Is this a kernel, whose outputs a notebook shows? A terminal shows text only."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return getattr(shell, "kernel", None) is not None
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """``; did you mean `x`?``, or what there is, or nothing."""
+    if close := get_close_matches(word, known, 1, 0.6):
+        return f"; did you mean `{close[0]}`?"
+    listed = ", ".join(list(known)[:8]) + (", …" if len(known) > 8 else "")
+    return f"; there are: {listed}" if known else ""
+
+
+def read_log(client: Client, run: str, task: str, tail: int | None = None) -> str:
+    """A task's log up to now; only the last ``tail`` lines if given."""
+    if tail is None:
+        return _read(client, run, task, 0)
+    want = 64 * 1024
+    while True:
+        page = client.log(run, task, offset=-want, limit=1)
+        text = _read(client, run, task, page["offset"])
+        lines = text.splitlines(keepends=True)
+        if page["offset"] == 0 or len(lines) > tail:
+            return "".join(lines[len(lines) - tail :] if tail < len(lines) else lines)
+        want *= 8
+
+
+def _read(client: Client, run: str, task: str, offset: int) -> str:
+    parts = []
+    while True:
+        page = client.log(run, task, offset=offset, limit=1024 * 1024)
+        parts.append(page["text"])
+        if page["next_offset"] <= offset or page["next_offset"] >= page["size"]:
+            return "".join(parts)
+        offset = page["next_offset"]
