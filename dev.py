@@ -82,7 +82,8 @@ def run(*command: str | Path, cwd: Path | None = None, env: Mapping[str, str] | 
     words = [str(word) for word in command]
     where = f"(cd {cwd.relative_to(ROOT)}) " if cwd else ""
     say(f"$ {where}{shlex.join(words)}")
-    return subprocess.run(words, cwd=cwd or ROOT, env=env or environment(), stdin=subprocess.DEVNULL, check=False).returncode
+    done = subprocess.run(words, cwd=cwd or ROOT, env=env or environment(), stdin=subprocess.DEVNULL, check=False)
+    return done.returncode
 
 
 def must(*command: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
