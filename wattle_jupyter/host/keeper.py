@@ -1,0 +1,457 @@
+"""The keeper: parent and reaper of all tasks of a store on one host. It outlives the servers that talk to it.
+
+One thread does everything but the spawning. A server says what it wishes; the record on disk
+decides whether an attempt may start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import selectors
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from wattle_jupyter.host import process
+from wattle_jupyter.host.attempt import DRAINING, ENDED, QUEUED, RUNNING, SPAWNING, SWEEPING, Attempt, Facts
+from wattle_jupyter.host.desk import Desk
+from wattle_jupyter.host.files import Attempts, Journal, KeeperLock, checked_id
+from wattle_jupyter.host.judge import UNASKED, Judge, exited
+from wattle_jupyter.host.pipes import Pipe, Pump
+from wattle_jupyter.host.process import Kernel, OomWatch
+from wattle_jupyter.host.record import Line, Record
+from wattle_jupyter.host.spawn import Outcome, Spawner
+from wattle_jupyter.host.timers import Timers
+from wattle_jupyter.host.tree import Trees
+
+_SWEEP_GRACE = 2.0  # seconds from SIGTERM to SIGKILL for what a task left behind
+_SWEEP_LIMIT = 30.0  # then a process that cannot be killed is left
+_MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
+
+
+class Keeper:
+    """``run`` returns when nothing is held and nobody was connected for ``idle`` seconds."""
+
+    def __init__(self, store: str, lock: KeeperLock, listener: socket.socket, kernel: Kernel, idle: float) -> None:
+        self.kernel = kernel
+        self.journal = Journal(store)
+        self.held: dict[str, Attempt] = {}
+        self.slots = 1
+        self._idle = idle
+        self._idle_since = time.monotonic()
+        self._attempts = Attempts(store)
+        self._queue: deque[Attempt] = deque()
+        self._live: set[str] = set()
+        self._by_pid: dict[int, Attempt] = {}
+        self._early: dict[int, tuple[int, int, int]] = {}  # pid → status, peak, number of the next spawn then
+        self._spawning: set[int] = set()  # numbers of spawns under way
+        self._turn = 0
+        self._outbox: list[Facts] = []
+        self._selector = selectors.DefaultSelector()
+        self._timers = Timers()
+        self._oom = OomWatch()
+        self._trees = Trees(kernel)
+        self.judge = Judge(self._attempts, kernel, self._trees)
+        self._pump = Pump(self._selector, self.journal.write)
+        self._wake_in, self._wake_out = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._selector.register(self._wake_in, selectors.EVENT_READ, self._woken)
+        self._spawner = Spawner(self._attempts, kernel, process.raise_file_limit(), self._wake)
+        self.desk = Desk(self, lock, listener, self._selector)
+
+    # ----------------------------------------------------------------------------------------------------- the loop
+
+    def run(self) -> None:
+        self._catch_signals()
+        while not self._bored():
+            for key, _ in self._selector.select(self._pause()):
+                self._guard(key.data)
+            self._guard(self._tick)
+
+    def _catch_signals(self) -> None:
+        signal.set_wakeup_fd(self._wake_out, warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
+            # a handler, not SIG_IGN: tasks would inherit that
+            signal.signal(number, lambda *_: None)
+
+    def _guard(self, step: Callable[[], None]) -> None:
+        """An error in one step must not take the keeper, hence all tasks' results, with it."""
+        try:
+            step()
+        except Exception:  # noqa: BLE001
+            self.journal.write(time.strftime("%Y-%m-%dT%H:%M:%SZ ", time.gmtime()) + traceback.format_exc())
+            time.sleep(0.05)
+
+    def _pause(self) -> float | None:
+        times = [at for at in (self._timers.next_at(), self._pump.next_at()) if at is not None]
+        if not self.held and not self.desk.owned:
+            times.append(self._idle_since + self._idle)
+        return max(0.0, min(times) - time.monotonic()) if times else None
+
+    def _bored(self) -> bool:
+        if self.held or self.desk.owned:
+            self._idle_since = time.monotonic()
+        return time.monotonic() - self._idle_since >= self._idle
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        for name, id in self._timers.due(now):
+            if id in self.held:
+                getattr(self, f"_{name}_due")(self.held[id])
+        self._pump.tend(now)
+        self._take_outcomes()
+        self._fill()
+        if self._outbox:
+            self.desk.tell(self._outbox)
+            self._outbox = []
+
+    def _wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # full: it is awake
+            os.write(self._wake_out, b"s")
+
+    def _woken(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wake_in, 65536)
+        self.reap()
+
+    # ------------------------------------------------------------------------------------------------------- start
+
+    def enqueue(self, spec: dict[str, Any]) -> None:
+        """Start this attempt as soon as a slot is free, unless it is known."""
+        id = checked_id(spec["id"])
+        if id in self.held:
+            return
+        exit_file = spec.get("exit_file")
+        claim = {
+            "k": "claim", "v": 1, "attempt": id, "task_run": spec["task_run"], "run": spec["run"], "n": spec["n"],
+            "round": spec["round"], "epoch": spec["epoch"], "timeout": spec["timeout"], "grace": spec["grace"],
+            "keep_children": spec["keep_children"], "boot": self.kernel.boot, "machine": self.kernel.machine,
+            "pidns": self.kernel.namespace, "at": time.time(),
+            "exit_file": not self.kernel.pidfd_info if exit_file is None else exit_file,
+        }  # fmt: skip
+        attempt = Attempt(id, claim)
+        attempt.argv, attempt.cwd = list(spec["argv"]), spec["cwd"]
+        attempt.env = dict(spec["env"]) | {process.COOKIE: id}
+        self.held[id] = attempt
+        self._queue.append(attempt)
+
+    def _fill(self) -> None:
+        while self._queue and len(self._live) < self.slots:
+            attempt = self._queue.popleft()
+            attempt.state = SPAWNING
+            self._turn += 1
+            attempt.turn = self._turn
+            self._spawning.add(attempt.turn)
+            self._live.add(attempt.id)
+            self._spawner.submit(attempt)
+
+    def _take_outcomes(self) -> None:
+        while self._spawner.outcomes:
+            outcome = self._spawner.outcomes.popleft()
+            early = self._early.pop(outcome.pid, None) if outcome.pid else None
+            self._spawning.discard(outcome.attempt.turn)
+            if outcome.kind == "running":
+                self._started(outcome.attempt)
+                # reaped before its start was known, unless that number belonged to an earlier process
+                if early is not None and outcome.attempt.turn < early[2]:
+                    self._leader_ended(outcome.attempt, early[0], early[1])
+            else:
+                self._not_started(outcome)
+        oldest = min(self._spawning, default=self._turn + 1)
+        self._early = {pid: entry for pid, entry in self._early.items() if entry[2] > oldest}
+
+    def _started(self, attempt: Attempt) -> None:
+        attempt.state = RUNNING
+        attempt.argv, attempt.env = [], {}
+        self._by_pid[attempt.pid] = attempt
+        if attempt.pipe is not None:
+            self._pump.add(attempt.pipe)
+        if attempt.deadline is not None:
+            self._timers.set(("deadline", attempt.id), attempt.deadline)
+        self._outbox.append(attempt.fact())
+        if attempt.hurry is not None:
+            self._stop(attempt, "stopped", attempt.hurry, attempt.grace)
+
+    def _not_started(self, outcome: Outcome) -> None:
+        attempt = outcome.attempt
+        if outcome.kind == "known":
+            self._live.discard(attempt.id)
+            del self.held[attempt.id]
+            attempt.release()
+            self._outbox.append(self.inspect(attempt.id, "", None))
+            return
+        self._note(attempt, {"k": "never_started", "why": outcome.why})
+        self._settle(attempt, attempt.base("never_started") | {"why": outcome.why})
+
+    # --------------------------------------------------------------------------------------------------------- end
+
+    def reap(self) -> None:
+        """Take the exits of all children that ended."""
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            attempt = self._by_pid.pop(pid, None)
+            if attempt is not None:
+                self._leader_ended(attempt, status, usage.ru_maxrss)
+            elif self._spawning:
+                self._early[pid] = (status, usage.ru_maxrss, self._turn + 1)
+
+    def _leader_ended(self, attempt: Attempt, status: int, maxrss: int) -> None:
+        self._by_pid.pop(attempt.pid, None)
+        end = exited(attempt, status)
+        if end["signal"] == signal.SIGKILL and not attempt.why and self._oom.struck():
+            end["why"] = "killed by the OOM killer"
+        # the child is born in the keeper's memory: a smaller peak than the keeper's own cannot be seen
+        if maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
+            end["peak_rss"] = maxrss * _MAXRSS_UNIT
+        self._ended(attempt, end)
+
+    def _ended(self, attempt: Attempt, end: Facts) -> None:
+        if attempt.pidfd is not None:
+            self._selector.unregister(attempt.pidfd)
+        for name in ("deadline", "kill", "watch"):
+            self._timers.cancel((name, attempt.id))
+        attempt.end = end
+        attempt.state = SWEEPING
+        if end["kind"] == "exited":
+            self._note(attempt, {"k": "exit"} | {k: end[k] for k in ("code", "signal", "why", "ended_at", "peak_rss")})
+        self._sweep_due(attempt)
+
+    def _sweep_due(self, attempt: Attempt) -> None:
+        """End what the leader left behind, then go on."""
+        now = time.monotonic()
+        if attempt.keep_children or self._trees.nothing_left(attempt) or not self._press(attempt, now):
+            self._drain_due(attempt)
+        else:
+            self._timers.set(("sweep", attempt.id), now + 0.02)
+
+    def _press(self, attempt: Attempt, now: float) -> bool:
+        """SIGTERM first, SIGKILL after a short grace. False when nobody is left, or nobody who can be killed."""
+        if attempt.kill_at is None:
+            attempt.kill_at = now + min(_SWEEP_GRACE, attempt.grace)
+            return self._trees.signal(attempt, signal.SIGTERM, signal.SIGCONT) > 0
+        attempt.kill_at = min(attempt.kill_at, now + _SWEEP_GRACE)
+        if now < attempt.kill_at:
+            return bool(self._trees.members(attempt))
+        return self._trees.signal(attempt, signal.SIGKILL) > 0 and now < attempt.kill_at + _SWEEP_LIMIT
+
+    def _drain_due(self, attempt: Attempt) -> None:
+        attempt.state = DRAINING
+        pipe = attempt.pipe
+        if pipe is not None:
+            self._pump.remove(pipe)
+            try:
+                pipe.drain(time.time())
+            except OSError as error:
+                self.journal.write(f"attempt {attempt.id}: log not writable, trying again: {error}")
+                self._timers.set(("drain", attempt.id), time.monotonic() + 0.5)
+                return
+        assert attempt.end is not None
+        if attempt.end["kind"] == "lost" and not self._locked(attempt):
+            self._timers.set(("drain", attempt.id), time.monotonic() + 0.05)
+            return
+        self._swept(attempt, attempt.end)
+
+    def _locked(self, attempt: Attempt) -> bool:
+        """The third witness of a loss: nobody of the task holds the record any longer. Who does is ended."""
+        if attempt.keep_children or attempt.record is None or attempt.record.lock():
+            return True
+        path = os.path.join(self._attempts.directory(attempt.id), "record")
+        for proc in process.holders(path):
+            self.kernel.send(proc.pid, proc.ticks, signal.SIGKILL)
+        return False
+
+    def _swept(self, attempt: Attempt, end: Facts) -> None:
+        pipe = attempt.pipe
+        end["log_size"] = pipe.size if pipe is not None else 0
+        first = pipe.first if pipe is not None else None
+        if end["kind"] == "lost":
+            self._note(attempt, {"k": "lost", "why": end["why"], "log_size": end["log_size"], "first": first})
+        else:
+            self._note(attempt, {"k": "swept", "log_size": end["log_size"], "first": first})
+        if attempt.keep_children and pipe is not None and attempt.pid and process.group_alive(attempt.pid):
+            attempt.lingering = True
+            self._pump.add(pipe)
+            self._timers.set(("linger", attempt.id), time.monotonic() + 1.0)
+        self._settle(attempt, end)
+
+    def _settle(self, attempt: Attempt, end: Facts) -> None:
+        attempt.end = end
+        attempt.state = ENDED
+        attempt.release()
+        self._live.discard(attempt.id)
+        self._outbox.append(end)
+
+    def _linger_due(self, attempt: Attempt) -> None:
+        """Children that may stay still write to the log."""
+        if process.group_alive(attempt.pid):
+            self._timers.set(("linger", attempt.id), time.monotonic() + 1.0)
+            return
+        attempt.lingering = False
+        if attempt.pipe is not None:
+            self._pump.remove(attempt.pipe)
+            attempt.pipe.drain(time.time())
+        attempt.release()
+        if attempt.acknowledged:
+            del self.held[attempt.id]
+
+    def _note(self, attempt: Attempt, line: Line) -> None:
+        """Write to the record. Its first 4 KiB are reserved, so a full disk does not reach this."""
+        try:
+            attempt.write(line)
+        except OSError as error:
+            self.journal.write(f"attempt {attempt.id}: cannot record {line['k']}: {error}")
+
+    # -------------------------------------------------------------------------------------------------------- stop
+
+    def stop(self, id: str, how: str, grace: float) -> None:
+        """End the whole tree of an attempt. An exit that was there first stays what it was."""
+        self.reap()
+        attempt = self.held.get(id)
+        if attempt is None:
+            return
+        if attempt.state == QUEUED:
+            self._queue.remove(attempt)
+            self._settle(attempt, self.judge.entomb(id, "", "stopped"))
+        elif attempt.state == SPAWNING:
+            attempt.hurry, attempt.grace = how, grace
+        elif attempt.state == RUNNING:
+            self._stop(attempt, "stopped", how, grace)
+
+    def _stop(self, attempt: Attempt, why: str, how: str, grace: float) -> None:
+        if attempt.adopted and not self.kernel.alive(attempt.pid, attempt.ticks):
+            self._watch_due(attempt)
+            return
+        now = time.monotonic()
+        kill_at = now if how == "kill" else now + grace
+        if attempt.why and attempt.kill_at is not None and kill_at >= attempt.kill_at:
+            return  # it is being stopped, and no later than that
+        attempt.why = attempt.why or why
+        attempt.kill_at = kill_at
+        self._note(attempt, {"k": "stop", "why": attempt.why, "kill_at": kill_at})
+        if how == "kill":
+            self._kill_due(attempt)
+        else:
+            # a stopped process takes a SIGTERM only when it goes on
+            self._trees.signal(attempt, signal.SIGTERM, signal.SIGCONT)
+            self._timers.set(("kill", attempt.id), kill_at)
+
+    def _deadline_due(self, attempt: Attempt) -> None:
+        self.reap()
+        if attempt.state == RUNNING:
+            self._stop(attempt, "timed out", "stop", attempt.grace)
+
+    def _kill_due(self, attempt: Attempt) -> None:
+        if attempt.state == RUNNING:
+            self._trees.signal(attempt, signal.SIGKILL)
+            self._timers.set(("kill", attempt.id), time.monotonic() + 0.1)
+
+    # ----------------------------------------------------------------------------------------------------- judging
+
+    def inspect(self, id: str, row_boot: str, seen: Any = UNASKED) -> Facts:
+        """The truth about an attempt. One that another keeper started is taken up."""
+        known = self.held.get(checked_id(id))
+        if known is not None:
+            return known.fact()
+        verdict = self.judge.judge(id, row_boot, seen)
+        if not isinstance(verdict, Attempt):
+            return verdict
+        self._adopt(verdict)
+        return verdict.fact()
+
+    def _adopt(self, attempt: Attempt) -> None:
+        self.held[attempt.id] = attempt
+        self._live.add(attempt.id)
+        try:
+            attempt.pipe = Pipe(lambda: self._attempts.open(attempt.id), splice=self.kernel.splice)
+        except FileNotFoundError:
+            attempt.pipe = None  # its keeper died before it made one
+        if attempt.state == SWEEPING:
+            self._sweep_due(attempt)
+        elif attempt.state == DRAINING:
+            self._drain_due(attempt)
+        else:
+            self._watch(attempt)
+
+    def _watch(self, attempt: Attempt) -> None:
+        if attempt.pipe is not None:
+            self._pump.add(attempt.pipe)
+        if attempt.why and attempt.kill_at is not None:
+            self._timers.set(("kill", attempt.id), attempt.kill_at)
+        elif attempt.deadline is not None:
+            self._timers.set(("deadline", attempt.id), attempt.deadline)
+        attempt.pidfd = process.open_pidfd(attempt.pid, attempt.ticks) if self.kernel.pidfd else None
+        if attempt.pidfd is None:
+            self._timers.set(("watch", attempt.id), time.monotonic())
+        else:
+            self._selector.register(attempt.pidfd, selectors.EVENT_READ, lambda: self._watch_due(attempt))
+
+    def _watch_due(self, attempt: Attempt) -> None:
+        """Has an adopted leader ended, and how?"""
+        if attempt.state != RUNNING:
+            return
+        if self.kernel.alive(attempt.pid, attempt.ticks):
+            self._timers.set(("watch", attempt.id), time.monotonic() + 0.1)
+            return
+        status = self.judge.last_words(attempt)
+        if status is None:
+            status = self.judge.last_words(attempt)  # reaped between two looks
+        if status is not None:
+            self._ended(attempt, exited(attempt, status))
+        elif attempt.why and attempt.kill_at is not None:
+            # nobody kept the code, but it is known that and by whom it was ended
+            number = signal.SIGKILL if time.monotonic() >= attempt.kill_at else signal.SIGTERM
+            self._ended(attempt, exited(attempt, int(number)))
+        else:
+            self._ended(attempt, attempt.base("lost") | {"why": "how it ended cannot be known here", "ended_at": None})
+
+    # -------------------------------------------------------------------------------------------------- forgetting
+
+    def acknowledge(self, ids: list[str]) -> None:
+        for id in ids:
+            attempt = self.held.get(id)
+            if attempt is not None and attempt.state == ENDED:
+                attempt.acknowledged = True
+                if not attempt.lingering:
+                    del self.held[id]
+
+    def forget(self, id: str) -> str:
+        """Delete an ended attempt's directory. Returns why not, or ``""``."""
+        attempt = self.held.get(checked_id(id))
+        if attempt is not None and (attempt.state != ENDED or attempt.lingering):
+            return "it has not ended"
+        try:
+            dir_fd = self._attempts.open(id)
+        except FileNotFoundError:
+            return ""
+        try:
+            why = _in_use(dir_fd)
+        finally:
+            os.close(dir_fd)
+        if not why:
+            self._attempts.remove(id)
+            self.held.pop(id, None)
+        return why
+
+
+def _in_use(dir_fd: int) -> str:
+    try:
+        record = Record.open(dir_fd)
+    except FileNotFoundError:
+        return ""
+    try:
+        if record.find("start") and not (record.find("exit") or record.find("lost")):
+            return "it was not judged yet"
+        return "" if record.lock() else "its processes still run"
+    finally:
+        record.close()

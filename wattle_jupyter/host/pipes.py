@@ -1,0 +1,213 @@
+"""From an attempt's FIFO to its log: quiet ones every 20 ms, noisy ones at once, nothing lost when the disk is full."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import selectors
+import struct
+import time
+from collections.abc import Callable
+
+FIFO = "fifo"
+LOG = "log"
+TIMES = "times"
+
+POINT = struct.Struct("<dQ")
+"""One entry of the time index: seconds since the epoch, size of the log then."""
+
+_TICK = 0.02
+_RETRY = 0.5  # after a full disk or an I/O error
+_POINT_GAP = 0.1
+_NOISY = 32 << 10
+_MOST = 1 << 20
+_NONBLOCK = 2  # SPLICE_F_NONBLOCK
+
+
+class Pipe:
+    """The FIFO and the log of one attempt. Both are held open, so no writer ever sees a broken pipe."""
+
+    def __init__(self, open_dir: Callable[[], int], *, splice: bool = True) -> None:
+        self._open_dir = open_dir
+        self._splice = splice
+        self._unwritten = b""
+        self._times = -1
+        self._noisy = False
+        self._pending: tuple[float, int] | None = None
+        self._last = 0.0
+        self.first: tuple[float, int] | None = None
+        dir_fd = open_dir()
+        self.fifo = self.log = -1
+        try:
+            self.fifo = os.open(FIFO, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=dir_fd)
+            # no O_APPEND: splice refuses it. The keeper is the only writer.
+            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            self.log = os.open(LOG, flags, 0o600, dir_fd=dir_fd)
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            os.close(dir_fd)
+        self.size = os.lseek(self.log, 0, os.SEEK_END)
+        if self.size:
+            self._resume()
+
+    def _resume(self) -> None:
+        """Another keeper wrote the log so far."""
+        self.first = (os.fstat(self.log).st_mtime, self.size)
+        self._last = self.first[0]
+
+    def move(self, now: float) -> int:
+        """Move what is there, at most 1 MiB. Returns how many bytes; OSError if the log cannot be written."""
+        try:
+            count = self._move()
+        except BlockingIOError:
+            return 0
+        if count:
+            self.size += count
+            self._note(now)
+            if count >= _NOISY and not self._noisy:
+                self._grow()
+        return count
+
+    def _move(self) -> int:
+        if self._splice and not self._unwritten:
+            try:
+                return os.splice(self.fifo, self.log, _MOST, flags=_NONBLOCK)
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.ENOSYS):
+                    raise
+                self._splice = False  # this file system cannot
+        if not self._unwritten:
+            self._unwritten = os.read(self.fifo, _MOST)
+        count = os.write(self.log, self._unwritten)
+        self._unwritten = self._unwritten[count:]
+        return count
+
+    def _grow(self) -> None:
+        self._noisy = True
+        with contextlib.suppress(OSError, AttributeError):  # over the user's allowance, or not Linux: slower only
+            fcntl.fcntl(self.fifo, fcntl.F_SETPIPE_SZ, _MOST)
+
+    def drain(self, now: float) -> int:
+        """Move all that is there when nobody writes any longer; a writer nobody knows of cannot hold this up."""
+        total = 0
+        while total <= 2 * _MOST:
+            count = self.move(now)
+            total += count
+            if not count and not self._unwritten:
+                break
+        self.flush_times()
+        return total
+
+    # ------------------------------------------------------------------------------------------------ time index
+
+    def _note(self, now: float) -> None:
+        """The first point is kept in memory and goes to the record; a file is made only when there is a second one."""
+        if self.first is None:
+            self.first = (now, self.size)
+            self._last = now
+        elif now - self._last >= _POINT_GAP:
+            self.flush_times()
+            self._pending = (now, self.size)
+            self.flush_times()
+        else:
+            # too soon after the last point: bytes of this time are known with the next point or at the end
+            self._pending = (now, self.size)
+
+    def flush_times(self) -> None:
+        if self._pending is None or self.first is None:
+            return
+        if self._times < 0 and self._pending[0] - self.first[0] < _POINT_GAP:
+            self.first, self._pending = (self.first[0], self.size), None
+            return
+        data = POINT.pack(*self._pending)
+        if self._times < 0:
+            data = self._open_times(data)
+        os.write(self._times, data)
+        self._last, self._pending = self._pending[0], None
+
+    def _open_times(self, data: bytes) -> bytes:
+        dir_fd = self._open_dir()
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._times = os.open(TIMES, flags, 0o600, dir_fd=dir_fd)
+        finally:
+            os.close(dir_fd)
+        if os.fstat(self._times).st_size == 0 and self.first is not None:
+            data = POINT.pack(*self.first) + data
+        return data
+
+    def close(self) -> None:
+        for name in ("fifo", "log", "_times"):
+            if getattr(self, name) >= 0:
+                os.close(getattr(self, name))
+                setattr(self, name, -1)
+
+
+class Pump:
+    """Moves bytes for all pipes. Its own selector is nested in the keeper's, and taken out of it between ticks."""
+
+    def __init__(self, outer: selectors.BaseSelector, complain: Callable[[str], None]) -> None:
+        self._outer = outer
+        self._complain = complain
+        self._inner = selectors.DefaultSelector()
+        self._armed = False
+        self._rearm_at = 0.0
+        self._sick: dict[Pipe, float] = {}  # → when to try again
+
+    def add(self, pipe: Pipe) -> None:
+        self._inner.register(pipe.fifo, selectors.EVENT_READ, pipe)
+        self._arm()
+
+    def remove(self, pipe: Pipe) -> None:
+        if self._sick.pop(pipe, None) is None and pipe.fifo in self._inner.get_map():
+            self._inner.unregister(pipe.fifo)
+        if not self._inner.get_map():
+            self._disarm()
+
+    def next_at(self) -> float | None:
+        """When (monotonic) :meth:`tend` must be called next, if at all."""
+        times = list(self._sick.values())
+        if not self._armed and self._inner.get_map():
+            times.append(self._rearm_at)
+        return min(times, default=None)
+
+    def tend(self, now: float) -> None:
+        for pipe in [pipe for pipe, at in self._sick.items() if at <= now]:
+            del self._sick[pipe]
+            self._inner.register(pipe.fifo, selectors.EVENT_READ, pipe)
+        if not self._armed and now >= self._rearm_at and self._inner.get_map():
+            self._arm()
+
+    def step(self) -> None:
+        """Something is readable: move it, then rest for a tick unless somebody is noisy."""
+        noisy = False
+        wall = time.time()
+        for key, _ in self._inner.select(0):
+            noisy |= self._move(key.data, wall) >= _NOISY
+        if not noisy:
+            self._disarm()
+            self._rearm_at = time.monotonic() + _TICK
+
+    def _move(self, pipe: Pipe, wall: float) -> int:
+        try:
+            return pipe.move(wall)
+        except OSError as error:
+            # the bytes stay in the pipe; its writer waits
+            self._complain(f"log not writable, trying again every {_RETRY} s: {error}")
+            self._inner.unregister(pipe.fifo)
+            self._sick[pipe] = time.monotonic() + _RETRY
+            return 0
+
+    def _arm(self) -> None:
+        if not self._armed:
+            self._outer.register(self._inner.fileno(), selectors.EVENT_READ, self.step)
+            self._armed = True
+
+    def _disarm(self) -> None:
+        if self._armed:
+            self._outer.unregister(self._inner.fileno())
+            self._armed = False
