@@ -209,7 +209,7 @@ def publish_front_end() -> None:
 
 
 def set_up(verb: str) -> None:
-    with alone(VENV.with_name(".venv.lock"), "another dev.py is setting up; waiting for it", wait=True):
+    with alone(sandbox() / "set-up.lock", "another dev.py is setting up; waiting for it", wait=True):
         make_venv()
         build_front_end()
         install(EXTRAS[verb])
@@ -549,7 +549,7 @@ def build(_: argparse.Namespace) -> int:
 
 def clean(_: argparse.Namespace) -> int:
     made = [VENV, JS / "node_modules", JS / "lib", LABEXTENSION, WIDGET.parent, ROOT / "dist", sandbox()]
-    made += [VENV.with_name(".venv.lock"), NOTEBOOKS / "results"]
+    made += [NOTEBOOKS / "results"]
     caches = ("pytest_cache", "mypy_cache", "ruff_cache", "hypothesis", "import_linter_cache")
     made += [ROOT / f".{name}" for name in caches]
     for path in filter(Path.exists, made):
