@@ -71,6 +71,7 @@ class Output:
 
     path: str | None = None
     required: bool = True  # False in the Wattle Scheduler format: what is missing is a warning there
+    description: str = ""  # of a value, in words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,21 +134,24 @@ class Workflow:
 # ---------------------------------------------------------------------------------------------- what happens to them
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Run:
-    """One execution of a workflow. ``snapshot`` is the spec as JSON, fixed at submit."""
+    """One execution of a workflow. ``snapshot`` is the spec as JSON, fixed at submit; ``snapshot_id`` is its row."""
 
     id: str
     workflow: str
     workflow_hash: str
     snapshot: dict[str, Json]
+    snapshot_id: str = ""
     params: dict[str, Json]
     mode: Mode
     priority: Priority
     user: str
-    cause: str = "api"  # api, cell, cli, retry, schedule …
-    idem_key: str | None = None
+    cause: str = "api"  # api, cell, cli, schedule …
     parent_task_run: str | None = None
+    scripts: dict[str, str] = field(default_factory=dict)  # task → path of its script's snapshot
+    only: list[str] | None = None  # run just these tasks; the others are skipped from the start
+    given: dict[str, Json] = field(default_factory=dict)  # "task/key" → value, for tasks that are left out
     state: State = State.CREATED
     reason: str = ""
     cancel_at: float | None = None
@@ -158,7 +162,7 @@ class Run:
     ended_at: float | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class TaskRun:
     """A task's fate in one run."""
 
@@ -181,7 +185,7 @@ class TaskRun:
     ended_at: float | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Attempt:
     """One process started for a task run; its directory is ``attempts/<id>/``."""
 

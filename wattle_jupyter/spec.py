@@ -1,0 +1,302 @@
+"""Data to workflow and back. Everything that is wrong is found at once, each with its place, reason and cure.
+
+Two forms are accepted: the canonical one (``tasks``) and the Wattle Scheduler format (``workers``). In the latter,
+braces are plain text, outputs may be missing, and a failure cancels the run, as its documentation says.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
+from hashlib import blake2b
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from wattle_jupyter import command, template
+from wattle_jupyter.checks import Draft, Findings, check_head, check_tasks
+from wattle_jupyter.errors import SpecError, TooLarge
+from wattle_jupyter.model import Json, Output, Task, Workflow
+from wattle_jupyter.notation import Where, json_data, split_arrow, toml_data, yaml_data
+from wattle_jupyter.shapes import HeadShape, OutputShape, TaskShape, WorkerShape, describe, faults, is_path
+
+MAX_TASKS = 100_000
+_S = TypeVar("_S", bound=BaseModel)
+_READERS = {".json": json_data, ".toml": toml_data}
+
+
+def from_text(text: str, suffix: str) -> object:
+    """Data of a text whose notation ``suffix`` names: ``.json``, ``.toml``, else YAML. SpecError names the line."""
+    if suffix.lower() in _READERS:
+        return _READERS[suffix.lower()](text)
+    return yaml_data(text)[0]
+
+
+def load(data: object, *, name: str | None = None, lines: Mapping[str, int] | None = None) -> Workflow:
+    """A validated workflow, or SpecError with all problems.
+
+    ``name`` goes before the name in ``data``. ``lines`` maps paths (``tasks.train.retries``) to 1-based lines.
+    Raises TooLarge for more than 100,000 tasks.
+    """
+    findings = Findings(lines or {})
+    if not isinstance(data, dict):
+        findings.add((), f"a workflow must be a mapping (`name: value`), not {describe(data)}", "write `tasks:`")
+        raise findings.error()
+    worker_form = "workers" in data and "tasks" not in data
+    head = _head(data, name, worker_form, findings)
+    drafts = list(_workers(data, findings) if worker_form else _tasks(data, findings))
+    _count(data, worker_form, findings)
+    check_head(head, findings)
+    check_tasks(drafts, head, findings)
+    if findings.problems:
+        raise findings.error()
+    return replace(head, tasks={draft.task.name: draft.task for draft in drafts})
+
+
+def dump(workflow: Workflow) -> dict[str, Json]:
+    """The canonical form: what :func:`load` turns into an equal workflow. Defaults are left out."""
+    head = _changed(workflow, Workflow(name="", tasks={}), skip=("name", "tasks"))
+    return {"name": workflow.name, **head, "tasks": {name: _dump_task(t) for name, t in workflow.tasks.items()}}
+
+
+def digest(workflow: Workflow) -> str:
+    """Hash of what the workflow does: of its canonical form without the name. The order of tasks counts."""
+    form = dump(workflow)
+    del form["name"]
+    form["tasks"] = list(form["tasks"].items())
+    text = json.dumps(form, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def wattle_format(workflow: Workflow) -> dict[str, Json]:
+    """The workflow in the Wattle Scheduler format. What that cannot say (retries, order without data) is left out."""
+    form: dict[str, Json] = {"name": workflow.name}
+    if workflow.working_dir is not None:
+        form["working_dir"] = workflow.working_dir
+    return {**form, "workers": [_dump_worker(task) for task in workflow.tasks.values()]}
+
+
+def free_names(data: object) -> set[str]:
+    """Names that templates ask for and that are neither tasks nor params: a cell takes them from its kernel.
+
+    Data of a wrong shape has none here; :func:`load` says what is wrong with it.
+    """
+    if not isinstance(data, dict) or not isinstance(data.get("tasks"), dict):
+        return set()
+    tasks, params = data["tasks"], data.get("params")
+    known = {split_arrow(str(key))[0] for key in tasks} | set(params if isinstance(params, dict) else ())
+    return {ref.name for text in _texts(data) for ref in _references(text) if ref.key is None} - known
+
+
+# ------------------------------------------------------------------------------------------------------- reading
+
+
+def _head(data: dict[Any, Any], name: str | None, worker_form: bool, findings: Findings) -> Workflow:
+    given = {str(key): value for key, value in data.items() if key not in ("tasks", "workers")}
+    if "tasks" in data and "workers" in data:
+        findings.add(("workers",), "`tasks` and `workers` are two forms of the same", "keep `tasks`")
+    if name is not None:
+        given["name"] = name
+    try:
+        shape = HeadShape.model_validate(given)
+    except ValidationError as error:
+        for where, reason, cure in faults(error, HeadShape, ()):
+            findings.add(where, reason, cure)
+            given.pop(str(where[0]), None)
+        shape = HeadShape.model_validate(given)
+    values = {field: getattr(shape, field) for field in HeadShape.model_fields}
+    if worker_form and "on_failure" not in given:
+        values["on_failure"] = "cancel"
+    return Workflow(tasks={}, **{**values, "name": shape.name or ""})
+
+
+def _count(data: dict[Any, Any], worker_form: bool, findings: Findings) -> None:
+    key = "workers" if worker_form else "tasks"
+    tasks = data.get(key)
+    if tasks is None:
+        findings.add(
+            () if key not in data else (key,), "the workflow has no tasks", "write `tasks:` and under it a task"
+        )
+    elif isinstance(tasks, list | dict):
+        if not tasks:
+            findings.add((key,), "the workflow has no tasks", "add one, such as `hello: echo hello`")
+        if len(tasks) > MAX_TASKS:
+            raise TooLarge(f"the workflow has {len(tasks):,} tasks; the limit is {MAX_TASKS:,}; split it")
+
+
+def _tasks(data: dict[Any, Any], findings: Findings) -> Iterator[Draft]:
+    tasks = data.get("tasks", {})
+    if not isinstance(tasks, dict):
+        if tasks is not None:
+            cure = "write them under `workers:`" if isinstance(tasks, list) else ""
+            findings.add(("tasks",), f"must be a mapping (`name: task`), not {describe(tasks)}", cure)
+        return
+    for key, value in list(tasks.items())[: MAX_TASKS + 1]:
+        name, needs = split_arrow(str(key))
+        where: Where = ("tasks", name)
+        shape = _shape(TaskShape, _body(value, needs), where, findings)
+        yield Draft(_task(name, shape) if shape else Task(name=name, run=()), where, sound=shape is not None)
+
+
+def _body(value: object, needs: list[str] | None) -> object:
+    body = {"run": value} if isinstance(value, str | list) else value
+    if needs is None or not isinstance(body, dict):
+        return body
+    own = body.get("needs", [])
+    own = [name.strip() for name in own.split(",")] if isinstance(own, str) else own
+    return {**body, "needs": [*needs, *(name for name in own if name not in needs)] if isinstance(own, list) else own}
+
+
+def _shape(kind: type[_S], value: object, where: Where, findings: Findings) -> _S | None:
+    if not isinstance(value, dict):
+        cure = "write the command after the name, or `run:` on an indented line"
+        findings.add(where, f"must be a command or a mapping, not {describe(value)}", cure)
+        return None
+    try:
+        return kind.model_validate({str(key): field for key, field in value.items()})
+    except ValidationError as error:
+        for fault in faults(error, kind, where):
+            findings.add(*fault)
+        return None
+
+
+_PASSED = tuple(
+    field.name
+    for field in fields(Task)
+    if field.name in TaskShape.model_fields and field.name not in ("run", "needs", "outputs")
+)
+
+
+def _task(name: str, shape: TaskShape) -> Task:
+    run, script = command.parse(shape.run)
+    passed = {field: getattr(shape, field) for field in _PASSED}
+    needs = tuple(dict.fromkeys(shape.needs))
+    outputs = {key: _output(output) for key, output in shape.outputs.items()}
+    refs = _task_references(run, shape.env)
+    return Task(name=name, run=run, script=script, needs=needs, outputs=outputs, references=refs, **passed)
+
+
+def _output(shape: OutputShape, *, required: bool = True) -> Output:
+    return Output(path=shape.path, required=shape.required and required, description=shape.description)
+
+
+def _task_references(run: str | tuple[str, ...], env: Mapping[str, str]) -> tuple[str, ...]:
+    texts = [*([run] if isinstance(run, str) else run), *env.values()]
+    refs = [ref for text in texts if "{{" in text for ref in _references(text)]
+    return tuple(dict.fromkeys(f"{ref.name}/{ref.key}" for ref in refs if ref.key is not None))
+
+
+def _references(text: str) -> list[template.Reference]:
+    """References of a text; none if it is faulty, which the checks tell."""
+    try:
+        return template.references(text)
+    except SpecError:
+        return []
+
+
+def _texts(data: Mapping[str, Any]) -> Iterator[str]:
+    for part in [data, *data["tasks"].values()]:
+        body = part if isinstance(part, dict) else {"run": part}
+        run, env = body.get("run"), body.get("env")
+        given = [run, *(run if isinstance(run, list) else ()), *(env.values() if isinstance(env, dict) else ())]
+        yield from (text for text in given if isinstance(text, str))
+
+
+# --------------------------------------------------------------------------------------- the Wattle Scheduler format
+
+_WORKER_FIELDS = {"run": "command", "env": "env_vars"}
+
+
+def _workers(data: dict[Any, Any], findings: Findings) -> Iterator[Draft]:
+    workers = data["workers"]
+    if not isinstance(workers, list):
+        if workers is not None:
+            findings.add(("workers",), f"must be a list, not {describe(workers)}", "write named tasks under `tasks:`")
+        return
+    for i, value in enumerate(workers[: MAX_TASKS + 1]):
+        where: Where = ("workers", i)
+        shape = _shape(WorkerShape, value, where, findings)
+        if shape is not None:
+            yield Draft(_worker(shape), where, fields=_WORKER_FIELDS)
+        elif isinstance(value, dict) and isinstance(value.get("name"), str):
+            yield Draft(Task(name=value["name"], run=()), where, sound=False)
+
+
+def _worker(shape: WorkerShape) -> Task:
+    """Braces are text here. A command that holds blanks and has no arguments is a command line."""
+    program = template.escape(shape.command)
+    line = not shape.args and any(c.isspace() for c in program.strip())
+    run, script = command.parse(program if line else [program, *map(template.escape, shape.args)])
+    return Task(
+        name=shape.name,
+        run=run,
+        script=script,
+        inputs=shape.inputs,
+        outputs={key: _output(output, required=False) for key, output in shape.outputs.items()},
+        env={key: template.escape(value) for key, value in shape.env_vars.items()},
+        working_dir=shape.working_dir,
+    )
+
+
+def _dump_worker(task: Task) -> dict[str, Json]:
+    words = ("sh", "-c", task.run) if isinstance(task.run, str) else task.run
+    program, *args = map(_unescaped, words)
+    worker: dict[str, Json] = {"name": task.name, "command": program}
+    outputs = {key: output.path or output.description for key, output in task.outputs.items()}
+    env = {key: _unescaped(value) for key, value in task.env.items()}
+    rest = {
+        "args": args,
+        "working_dir": task.working_dir,
+        "env_vars": env,
+        "inputs": dict(task.inputs),
+        "outputs": outputs,
+    }
+    return {**worker, **{key: value for key, value in rest.items() if value}}
+
+
+def _unescaped(text: str) -> str:
+    """Braces as the format has them; a template, which it does not know, as it was written."""
+    return text.replace("\\{{", "{{")
+
+
+# ------------------------------------------------------------------------------------------------------- writing
+
+
+def _changed(thing: Task | Workflow, default: Task | Workflow, skip: tuple[str, ...]) -> dict[str, Json]:
+    pairs = ((field.name, getattr(thing, field.name)) for field in fields(thing) if field.name not in skip)
+    return {
+        name: dict(value) if isinstance(value, Mapping) else value
+        for name, value in pairs
+        if value != getattr(default, name)
+    }
+
+
+_PLAIN_TASK = Task(name="", run=())
+
+
+def _dump_task(task: Task) -> dict[str, Json]:
+    form: dict[str, Json] = {"run": command.form(task.run, task.script)}
+    if task.needs:
+        form["needs"] = list(task.needs)
+    if task.outputs:
+        form["outputs"] = {key: _dump_output(output) for key, output in task.outputs.items()}
+    skip = ("name", "run", "script", "needs", "outputs", "references")
+    return {**form, **_changed(task, _PLAIN_TASK, skip)}
+
+
+def _dump_output(output: Output) -> Json:
+    """As short as it can be: a path, a description, nothing, or a mapping."""
+    given = _changed_output(output)
+    if given == {"path": output.path} and output.path is not None and is_path(output.path):
+        return output.path
+    if given == {"description": output.description} and not is_path(output.description):
+        return output.description
+    return given or None
+
+
+def _changed_output(output: Output) -> dict[str, Json]:
+    plain = Output()
+    return {
+        f.name: getattr(output, f.name) for f in fields(Output) if getattr(output, f.name) != getattr(plain, f.name)
+    }
