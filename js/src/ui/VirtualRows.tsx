@@ -62,7 +62,7 @@ export function VirtualRows(props: Props) {
   for (let i = first; i < end; i++) rows.push(props.row(i));
   const offset = view.top - pixels + first * rowHeight;
   return (
-    <div ref={box} class={props.class} role={props.role} aria-label={props.label} tabIndex={0} onKeyDown={props.onKeyDown} aria-live={props.role === 'log' ? 'off' : undefined}>
+    <div ref={box} class={props.class} role={props.role} aria-label={props.label} tabindex={0} onKeyDown={props.onKeyDown} aria-live={props.role === 'log' ? 'off' : undefined}>
       <div class="jp-wattle-rows" style={{ height: `${tall}px` }} role="presentation">
         <div style={{ transform: `translateY(${offset}px)` }} role="presentation">
           {rows}
