@@ -1,0 +1,57 @@
+"""Store, executor and scheduler put together and taken apart again. Knows nothing of Jupyter."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from wattle_jupyter.executors import Executor
+from wattle_jupyter.executors.local import LocalExecutor
+from wattle_jupyter.scheduler import Scheduler
+from wattle_jupyter.settings import Settings
+from wattle_jupyter.statemachine import Limits
+from wattle_jupyter.store import Store
+
+
+class Engine:
+    """Everything that owns one store while it lives. ``await Engine.open(…)``, ``await engine.close()``."""
+
+    def __init__(self, settings: Settings, store: Store, scheduler: Scheduler) -> None:
+        self.settings = settings
+        self.store = store
+        self.scheduler = scheduler
+
+    @classmethod
+    async def open(
+        cls,
+        settings: Settings,
+        folder: Path,
+        *,
+        executor: Executor | None = None,
+        environ: Mapping[str, str] | None = None,
+        log: logging.Logger | None = None,
+    ) -> Engine:
+        """Own the store in ``folder`` and take up what went on in it. Raises Unavailable with reason and cure."""
+        store = await Store.open(folder)
+        limits = Limits(
+            slots=settings.scheduler.slots,
+            max_active_runs=settings.scheduler.max_active_runs,
+            max_queued_runs=settings.scheduler.max_queued_runs,
+            loss_budget=settings.scheduler.loss_budget,
+            grace=settings.execution.grace,
+        )
+        executor = executor or LocalExecutor(folder, limits.slots)
+        scheduler = Scheduler(store, executor, limits, environ=environ, log=log)
+        try:
+            await scheduler.start()
+        except BaseException:
+            await executor.close()
+            await store.close()
+            raise
+        return cls(settings, store, scheduler)
+
+    async def close(self) -> None:
+        """Detach from the executor and close the store. Tasks go on."""
+        await self.scheduler.stop()
+        await self.store.close()

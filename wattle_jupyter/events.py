@@ -1,0 +1,75 @@
+"""The hub of committed events: whoever watches gets them in order, and nobody who is slow costs memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+from wattle_jupyter.model import Event
+from wattle_jupyter.view import stamp
+from wattle_jupyter.wire import EventView
+
+Reader = Callable[[int, str | None], Awaitable[list[Event]]]
+"""``(seq, run) → events after seq`` from the store, oldest first, in pieces; an empty list when there are no more."""
+
+KEPT = 4096
+"""Newest events that are kept in memory. Who is further behind reads the store."""
+
+
+class Hub:
+    """Publishes what is committed. A watcher is a number: the ``seq`` that it has seen."""
+
+    def __init__(self, read: Reader, newest: int) -> None:
+        self.newest = newest
+        self._read = read
+        self._kept: list[Event] = []
+        self._changed = asyncio.Event()
+        self._closed = False
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """Call after the commit, in the order of the commits."""
+        if not events:
+            return
+        self._kept.extend(events)
+        del self._kept[:-KEPT]
+        self.newest = events[-1].seq
+        self._wake()
+
+    def close(self) -> None:
+        """Let all watchers end."""
+        self._closed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def follow(self, since: int, run: str | None = None) -> AsyncIterator[list[Event]]:
+        """All events after ``since``, in pieces, for ever: first from the store, then as they are committed."""
+        while not self._closed:
+            changed = self._changed
+            if since >= self.newest:
+                await changed.wait()
+                continue
+            if self._kept and self._kept[0].seq <= since + 1:
+                found, since = self._from_memory(since, run), self.newest
+            else:
+                seen = self.newest  # what is published is committed: the read below sees all of it
+                found = await self._read(since, run)
+                since = found[-1].seq if found else max(since, seen)
+            if found:
+                yield found
+
+    def _from_memory(self, since: int, run: str | None) -> list[Event]:
+        first = max(0, since + 1 - self._kept[0].seq)
+        return [e for e in self._kept[first:] if e.seq > since and (run is None or e.run == run)]
+
+
+def event_view(event: Event) -> EventView:
+    return EventView(
+        seq=event.seq,
+        run=event.run,
+        kind=event.kind,  # type: ignore[typeddict-item]  # the scheduler writes no other kinds
+        at=stamp(event.at),
+        body=event.body,
+    )

@@ -1,0 +1,155 @@
+"""The server extension: opens the engine when the server starts, closes it when the server stops."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from jupyter_server.extension.application import ExtensionApp
+from jupyter_server.serverapp import ServerApp
+from tornado.ioloop import PeriodicCallback
+from traitlets import Dict, Unicode
+
+from wattle_jupyter import door, owner, places, settings
+from wattle_jupyter.engine import Engine
+from wattle_jupyter.errors import StoreLocked, WattleError
+from wattle_jupyter.handlers import routes
+
+LOOK_AGAIN = 0.5  # seconds between tries to own a store that is not free
+
+
+class WattleApp(ExtensionApp):
+    """Workflow scheduler native to Jupyter."""
+
+    name = "wattle"
+    extension_url = "/wattle/api/info"
+    load_other_extensions = True
+
+    store_dir = Unicode("", help="Folder of the store; the default is `wattle` in Jupyter's data folder.").tag(
+        config=True
+    )
+    options = Dict(
+        help="Settings by section, for example {'scheduler': {'slots': 4}}; the table is in docs/settings.md."
+    ).tag(config=True)
+    kind = "server"
+
+    engine: Engine | None = None
+    _door: door.Door | None = None
+    _opening: asyncio.Task[None] | None = None
+    _folder: Path
+
+    def initialize_handlers(self) -> None:
+        self.handlers.extend(routes())
+
+    async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
+        """Runs on the live loop. The server must come up whatever the store says, so the engine opens beside it."""
+        del serverapp
+        chosen = {"WATTLE_STORE__DIR": self.store_dir} if self.store_dir else os.environ
+        self._folder = places.store_dir(chosen)
+        self._opening = asyncio.create_task(self._open())
+        self._pulse = PeriodicCallback(self._beat, 5000)
+        self._pulse.start()
+
+    async def _open(self) -> None:
+        while self.engine is None:
+            try:
+                await self._own()
+            except StoreLocked as error:
+                self._set_trouble(str(error))
+                await asyncio.to_thread(ask_to_yield, self._folder)
+            except WattleError as error:
+                self._set_trouble(str(error))
+            except Exception as error:
+                self.log.exception("wattle: the engine did not start")
+                self._set_trouble(f"the engine did not start: {error!r}; the server's log has the details")
+                return
+            if self.engine is None:
+                await asyncio.sleep(LOOK_AGAIN)
+
+    async def _own(self) -> None:
+        options = settings.load(_config_text(), os.environ, self.options)
+        engine = await Engine.open(options, self._folder, log=self.log)
+        url = None if self.kind == "serve" else self.server.connection_url
+        self._door = door.open_door(self.web_settings, self._folder, engine.store.id, self.kind, url)
+        self._door_settings = self._door.request_callback.settings  # type: ignore[union-attr]  # it is our Application
+        self._door_settings["wattle_engine"] = self.web_settings["wattle_engine"] = engine
+        self._set_trouble(None)
+        self.engine = engine
+        self.log.info("wattle: owns the store %s", self._folder)
+
+    def _set_trouble(self, trouble: str | None) -> None:
+        if trouble and trouble != self.web_settings.get("wattle_trouble"):
+            self.log.warning("wattle: %s", trouble)
+        self.web_settings["wattle_trouble"] = trouble
+
+    async def stop_extension(self) -> None:
+        """Called on SIGTERM. Tasks go on; the store is free for the next owner when this returns."""
+        if self._opening is not None:
+            self._opening.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._opening
+        if self.engine is None:
+            return
+        engine, self.engine = self.engine, None
+        self._pulse.stop()
+        self.web_settings["wattle_engine"] = None
+        self._set_trouble("the server is stopping")
+        if self._door is not None:
+            self._door.stop()
+            self._door_settings["wattle_engine"] = None
+            door.close_door(self._folder)
+        await engine.close()
+
+    def current_activity(self) -> dict[str, Any] | None:
+        """Keeps the server from being culled for idleness while work is pending."""
+        return {"wattle": "runs are going on"} if self._pending else None
+
+    @property
+    def server(self) -> ServerApp:
+        assert self.serverapp is not None, "an extension that runs has a server"
+        return self.serverapp
+
+    @property
+    def web_settings(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.server.web_app.settings
+        return found
+
+    @property
+    def _pending(self) -> bool:
+        return self.engine is not None and self.engine.scheduler.pending
+
+    def _beat(self) -> None:
+        if self._pending:
+            from jupyter_server._tz import utcnow  # noqa: PLC0415 - what jupyter_server compares with
+
+            self.web_settings["last_activity_times"]["wattle"] = utcnow()
+
+
+def _config_text() -> str | None:
+    try:
+        return (places.config_dir(os.environ) / "wattle.toml").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+
+
+def ask_to_yield(folder: Path) -> None:
+    """Ask a `wattle serve` that owns the store to leave it to us: a full server goes before a headless one."""
+    with suppress(WattleError, OSError, ValueError):
+        found = owner.read(folder)
+        if found is not None and found.kind == "serve":
+            connected = owner.connect(found, 2.0)
+            with connected:
+                os.kill(_peer_pid(connected) or found.pid, signal.SIGTERM)
+
+
+def _peer_pid(connected: socket.socket) -> int:
+    """Pid of the process that listens, as the kernel knows it: a file may be old."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return 0
+    return int.from_bytes(connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)[:4], sys.byteorder)

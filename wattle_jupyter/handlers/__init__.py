@@ -1,0 +1,43 @@
+"""The server's side of ``docs/http.md``: one handler a path, and the table that joins them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from wattle_jupyter.handlers import logs, meta, runs, socket, workers, workflows
+
+HANDLERS: dict[str, type[Any]] = {
+    "info": meta.InfoHandler,
+    "health": meta.HealthHandler,
+    "openapi.json": meta.OpenApiHandler,
+    "workflows": workflows.WorkflowsHandler,
+    "workflows/{name}": workflows.WorkflowHandler,
+    "workflows/{name}/start": workflows.WorkflowStartHandler,
+    "workflows/{name}/workers": workers.WorkersHandler,
+    "workers/{workflow}/{worker}": workers.WorkerHandler,
+    "workers/{workflow}/{worker}/start": workers.WorkerStartHandler,
+    "workers/{workflow}/{worker}/stop": workers.WorkerStopHandler,
+    "workers/{workflow}/{worker}/logs": workers.WorkerLogsHandler,
+    "workers/{workflow}/{worker}/logs/stream": workers.WorkerLogStreamHandler,
+    "runs": workflows.RunsHandler,
+    "runs/{run}": runs.RunHandler,
+    "runs/{run}/snapshot": runs.SnapshotHandler,
+    "runs/{run}/cancel": runs.CancelHandler,
+    "runs/{run}/retry": runs.RetryHandler,
+    "runs/{run}/tasks/{task}": runs.TaskHandler,
+    "runs/{run}/tasks/{task}/stop": runs.TaskStopHandler,
+    "runs/{run}/tasks/{task}/retry": runs.TaskRetryHandler,
+    "runs/{run}/tasks/{task}/logs": logs.TaskLogsHandler,
+    "runs/{run}/tasks/{task}/logs/stream": logs.TaskLogStreamHandler,
+    "events": meta.EventsHandler,
+    "events/ws": socket.SocketHandler,
+}
+
+
+_NAMED = re.compile(r"{[a-z]+}")
+
+
+def routes(base: str = "/wattle/api/") -> list[tuple[str, type[Any]]]:
+    """Patterns for tornado, each of the whole path."""
+    return [(base + _NAMED.sub("([^/]+)", path), handler) for path, handler in HANDLERS.items()]

@@ -1,0 +1,191 @@
+"""What all handlers share: who may, bounded bodies, strict JSON, errors as the envelope says."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, cast
+
+from jupyter_server.auth.decorator import authorized
+from jupyter_server.base.handlers import APIHandler
+from tornado import web
+
+from wattle_jupyter import errors
+from wattle_jupyter.engine import Engine
+from wattle_jupyter.errors import InvalidRequest, TooLarge, WattleError
+from wattle_jupyter.model import Json
+from wattle_jupyter.wire import ErrorBody
+
+RESOURCE = "wattle"
+
+STATUS: Mapping[type[WattleError], int] = {
+    errors.InvalidRequest: 400,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.TooLarge: 413,
+    errors.TooManyRuns: 429,
+    errors.Unavailable: 503,
+}
+"""HTTP status of each class of errors; a subclass has that of its parent."""
+
+MAX_DEPTH = 64
+_UNCLEAN = re.compile(r"[\ud800-\udfff\x00]")
+_KEY = re.compile(r"[\x21-\x7e]{1,200}")
+
+Method = Callable[..., Awaitable[None]]
+
+
+def reads(method: Method) -> Method:
+    """Who is logged in and may read."""
+    return cast("Method", web.authenticated(authorized("read", RESOURCE)(method)))
+
+
+def writes(method: Method) -> Method:
+    """Who may change definitions."""
+    return cast("Method", web.authenticated(authorized("write", RESOURCE)(method)))
+
+
+def executes(method: Method) -> Method:
+    """Who may start and stop work. Also asked of ``terminals``: this must not be a way round a ban on those."""
+    inner: Any = authorized("execute", "terminals")(method)
+    return cast("Method", web.authenticated(authorized("execute", RESOURCE)(inner)))
+
+
+def status_of(error: WattleError) -> int:
+    return next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500)
+
+
+def error_body(error: WattleError) -> ErrorBody:
+    return ErrorBody(success=False, error=type(error).__name__, message=error.message, details=error.details)
+
+
+@web.stream_request_body
+class WattleHandler(APIHandler):
+    """Base of all REST handlers. Bodies are refused by size before they are taken in."""
+
+    max_body = 1 << 20
+
+    def initialize(self) -> None:
+        self._received = bytearray()
+
+    @property
+    def engine(self) -> Engine:
+        """The engine. Raises Unavailable while there is none."""
+        found = self.settings.get("wattle_engine")
+        if found is None:
+            raise errors.Unavailable(
+                self.settings.get("wattle_trouble") or "the engine is starting; ask again in a moment"
+            )
+        return found  # type: ignore[no-any-return]
+
+    @property
+    def username(self) -> str:
+        return str(self.current_user.username)
+
+    @property
+    def key(self) -> str | None:
+        """The Idempotency-Key. Raises InvalidRequest if it is not 1-200 visible ASCII characters."""
+        key = self.request.headers.get("Idempotency-Key")
+        if key is not None and not _KEY.fullmatch(key):
+            raise InvalidRequest("Idempotency-Key must be 1 to 200 visible ASCII characters")
+        return key
+
+    # ------------------------------------------------------------------------------------------------ bodies
+
+    async def prepare(self, *, _redirect_to_login: bool = False) -> None:  # type: ignore[override]  # nothing to return
+        connection: Any = self.request.connection
+        connection.set_max_body_size(self.max_body)
+        length = self.request.headers.get("Content-Length", "0")
+        if length.isdigit() and int(length) > self.max_body:
+            raise TooLarge(f"the body has {length} bytes; the limit here is {self.max_body}")
+        await super().prepare()
+
+    def data_received(self, chunk: bytes) -> None:
+        self._received += chunk
+
+    def read_json(self) -> Json:
+        """The body. Raises InvalidRequest if it is not strict JSON: UTF-8, no NaN, no twice-used keys, no NUL."""
+        kind = self.request.headers.get("Content-Type", "application/json").split(";")[0].strip().lower()
+        if kind != "application/json":
+            raise InvalidRequest(f"the body must be application/json, not {kind[:80]}")
+        try:
+            text = bytes(self._received).decode("utf-8")
+            found = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_no_duplicates)
+        except (ValueError, RecursionError) as error:
+            raise InvalidRequest(f"the body is not JSON: {error}") from None
+        check_clean(found)
+        return found
+
+    def read_object(self, *allowed: str) -> dict[str, Json]:
+        """The body as an object with no other keys than these; an empty body is an empty object."""
+        found = self.read_json() if self._received.strip() else {}
+        if not isinstance(found, dict):
+            raise InvalidRequest(f"the body must be a JSON object, not {type(found).__name__}")
+        for name in found:
+            if name not in allowed:
+                listed = ", ".join(allowed) or "nothing"
+                raise InvalidRequest(f"unknown field {name[:80]!r}: this takes {listed}")
+        return found
+
+    # ------------------------------------------------------------------------------------------------ answers
+
+    def answer(self, data: Any, status: int = 200) -> None:
+        self.set_status(status)
+        self.finish(json.dumps({"success": True, "data": data}, separators=(",", ":")))
+
+    def answer_page(self, items: Any, pagination: Any) -> None:
+        self.answer({"data": items, "pagination": pagination})
+
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        error = kwargs.get("exc_info", (None, None))[1]
+        super().send_error(status_of(error) if isinstance(error, WattleError) else status_code, **kwargs)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        error = kwargs.get("exc_info", (None, None))[1]
+        if isinstance(error, WattleError):
+            body = error_body(error)
+        else:
+            reason = getattr(error, "log_message", None) if isinstance(error, web.HTTPError) else None
+            message = str(reason or self._reason) if status_code < 500 else _BUG
+            body = ErrorBody(success=False, error=_NAMES.get(status_code, "Unavailable"), message=message, details={})
+        self.set_header("Content-Type", "application/json")
+        self.finish(json.dumps(body))
+
+    def log_exception(self, kind: Any, error: Any, trace: Any) -> None:
+        if not isinstance(error, WattleError):  # those are answers, not accidents
+            super().log_exception(kind, error, trace)
+
+
+_BUG = "an error in the server; its log has the details. Please report it"
+_NAMES = {400: "InvalidRequest", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 405: "MethodNotAllowed"}
+
+
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _no_duplicates(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        twice = next(k for k, _ in pairs if k in seen or seen.add(k))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {twice!r} is there twice")
+    return found
+
+
+def check_clean(value: Json) -> None:
+    """Raises InvalidRequest for text that cannot be stored or passed on, numbers too big, and too deep nesting."""
+    stack: list[tuple[Json, int]] = [(value, 0)]
+    while stack:
+        item, depth = stack.pop()
+        if depth > MAX_DEPTH:
+            raise InvalidRequest(f"the body is nested deeper than {MAX_DEPTH} levels")
+        if isinstance(item, str) and _UNCLEAN.search(item):
+            raise InvalidRequest("text in the body holds a NUL or half a surrogate pair")
+        if isinstance(item, int) and not -(2**63) <= item < 2**63:
+            raise InvalidRequest("a number in the body does not fit into 64 bits")
+        if isinstance(item, dict):
+            stack.extend((part, depth + 1) for pair in item.items() for part in pair)
+        elif isinstance(item, list):
+            stack.extend((part, depth + 1) for part in item)

@@ -1,0 +1,63 @@
+"""What the server says about itself, and the events of all runs as server-sent events."""
+
+from __future__ import annotations
+
+import json
+
+from wattle_jupyter import history, openapi
+from wattle_jupyter._version import __version__
+from wattle_jupyter.errors import Unavailable
+from wattle_jupyter.events import event_view
+from wattle_jupyter.handlers.base import WattleHandler, reads
+from wattle_jupyter.handlers.logs import EventStream
+from wattle_jupyter.wire import API_VERSION, Info
+
+
+class InfoHandler(WattleHandler):
+    @reads
+    async def get(self) -> None:
+        engine = self.engine
+        self.answer(
+            Info(
+                name="wattle-jupyter",
+                version=__version__,
+                api={"min": API_VERSION, "max": API_VERSION},
+                store=engine.store.id,
+                generation=engine.store.generation,
+                trouble=engine.scheduler.trouble,
+                user=self.username,
+            )
+        )
+
+
+class HealthHandler(WattleHandler):
+    @reads
+    async def get(self) -> None:
+        try:
+            trouble = self.engine.scheduler.trouble
+        except Unavailable as error:
+            trouble = str(error)
+        self.answer({"live": True, "ready": trouble is None, "reasons": [trouble] if trouble else []})
+
+
+class OpenApiHandler(WattleHandler):
+    @reads
+    async def get(self) -> None:
+        self.finish(json.dumps(openapi.document(self.base_url)))
+
+
+class EventsHandler(EventStream):
+    @reads
+    async def get(self) -> None:
+        self.check_xsrf_cookie()
+        text = self.get_query_argument("run", None)
+        run = None if text is None else await history.resolve(self.engine.store, text)
+        since = self.last_id("since")
+        self.begin()
+        await self.stream(self._send(since, run))
+
+    async def _send(self, since: int, run: str | None) -> None:
+        await self.flush()
+        async for events in self.engine.scheduler.hub.follow(since, run):
+            for event in events:
+                await self.send_event(id=event.seq, data=event_view(event))

@@ -1,0 +1,101 @@
+"""Definitions: kept, listed, started, deleted."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from wattle_jupyter import history, library, paging, preflight, spec
+from wattle_jupyter.engine import Engine
+from wattle_jupyter.errors import InvalidRequest
+from wattle_jupyter.handlers.base import WattleHandler, executes, reads, writes
+from wattle_jupyter.model import Json, Workflow
+from wattle_jupyter.wire import WorkflowDetail
+
+MAX_SPEC = 64 << 20
+
+
+async def load_spec(data: Json) -> Workflow:
+    """A validated workflow; big ones in a thread, so that the server goes on answering meanwhile."""
+    return await asyncio.to_thread(spec.load, data)
+
+
+async def describe(engine: Engine, name: str) -> WorkflowDetail:
+    """A definition with what its next run would stumble over."""
+    found = await library.current(engine.store, name)
+    workflow = await load_spec(found.spec)
+    problems = await asyncio.to_thread(preflight.problems, workflow, os.environ.get("PATH", os.defpath))
+    return WorkflowDetail(**found.summary, spec=found.spec, warnings=[str(p) for p in problems])
+
+
+async def start(engine: Engine, workflow: Workflow, body: dict[str, Json], user: str, key: str | None) -> str:
+    """A run of ``workflow`` as ``body`` (params, mode, priority, cause) asks for it. Returns its id."""
+    changed = {k: body[k] for k in ("mode", "priority") if body.get(k) is not None}
+    if changed:
+        workflow = await load_spec({**spec.dump(workflow), **changed})
+    params = body.get("params") or {}
+    if not isinstance(params, dict):
+        raise InvalidRequest("params must be an object: {name: value}")
+    cause = body.get("cause", "api")
+    if cause not in ("api", "cell", "cli", "sidebar"):
+        raise InvalidRequest("cause must be one of api, cell, cli, sidebar")
+    return await engine.scheduler.submit(workflow, user=user, params=params, cause=cause, key=key)
+
+
+class WorkflowsHandler(WattleHandler):
+    max_body = MAX_SPEC
+
+    @reads
+    async def get(self) -> None:
+        query = paging.parse(_arguments(self), library.SORTS, "updated_at")
+        self.answer_page(*await library.page(self.engine.store, query))
+
+    @writes
+    async def post(self) -> None:
+        workflow = await load_spec(self.read_json())
+        await self.engine.scheduler.define(workflow)
+        self.answer(await describe(self.engine, workflow.name), 201)
+
+
+class WorkflowHandler(WattleHandler):
+    @reads
+    async def get(self, name: str) -> None:
+        self.answer(await describe(self.engine, name))
+
+    @writes
+    async def delete(self, name: str) -> None:
+        await self.engine.scheduler.undefine(name)
+        self.answer({"name": name})
+
+
+class WorkflowStartHandler(WattleHandler):
+    @executes
+    async def post(self, name: str) -> None:
+        body = self.read_object("params", "mode", "priority", "cause")
+        workflow = await load_spec((await library.current(self.engine.store, name)).spec)
+        run = await start(self.engine, workflow, body, self.username, self.key)
+        self.answer(await self.engine.scheduler.detail(run), 201)
+
+
+class RunsHandler(WattleHandler):
+    max_body = MAX_SPEC
+
+    @reads
+    async def get(self) -> None:
+        query = paging.parse(_arguments(self), history.SORTS, "created_at", extra=("workflow",))
+        self.answer_page(*await history.page(self.engine.store, query))
+
+    @executes
+    async def post(self) -> None:
+        body = self.read_object("workflow", "spec", "params", "mode", "priority", "cause")
+        if (body.get("workflow") is None) == (body.get("spec") is None):
+            raise InvalidRequest("give either `workflow`, the name of a defined one, or `spec`, a definition")
+        data = body.get("spec")
+        if data is None:
+            data = (await library.current(self.engine.store, str(body["workflow"]))).spec
+        run = await start(self.engine, await load_spec(data), body, self.username, self.key)
+        self.answer(await self.engine.scheduler.detail(run), 201)
+
+
+def _arguments(handler: WattleHandler) -> dict[str, list[str]]:
+    return {name: handler.get_query_arguments(name) for name in handler.request.query_arguments}

@@ -1,0 +1,191 @@
+"""Runs in the store: what goes on at start, what has ended, pages of them, their events."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from wattle_jupyter import liverun, rows, spec
+from wattle_jupyter.errors import Conflict, NotFound
+from wattle_jupyter.liverun import LiveRun
+from wattle_jupyter.model import Attempt, Event, Json, Value
+from wattle_jupyter.paging import PageQuery, pagination
+from wattle_jupyter.store import Store
+from wattle_jupyter.view import count, run_summary
+from wattle_jupyter.wire import Pagination, RunSummary
+
+SORTS = {
+    "created_at": "run.created_at",
+    "started_at": "run.started_at",
+    "ended_at": "run.ended_at",
+    "workflow": "run.workflow",
+    "state": "run.state",
+}
+
+_ID = re.compile(r"[0-9a-f]{32}")
+_PREFIX = re.compile(r"[0-9a-f]{4,32}")
+
+
+async def resolve(store: Store, text: str) -> str:
+    """An id, a unique prefix of one (≥ 4 digits), or ``last`` → the run's id. Raises NotFound, Conflict."""
+    if _ID.fullmatch(text):
+        found = await store.all("SELECT id FROM run WHERE id = ?", (text,))
+    elif text == "last":
+        found = await store.all("SELECT id FROM run ORDER BY created_at DESC, rowid DESC LIMIT 1")
+    elif _PREFIX.fullmatch(text):
+        found = await store.all("SELECT id FROM run WHERE id >= ? AND id < ? LIMIT 3", (text, text + "g"))
+    else:
+        raise NotFound(f"no run {text[:64]!r}: give its id, the first 4 or more digits of it, or `last`")
+    if not found:
+        raise NotFound("there is no run yet" if text == "last" else f"no run {text}")
+    if len(found) > 1:
+        raise Conflict(f"more than one run begins with {text}: give more digits")
+    return str(found[0][0])
+
+
+async def going_on(store: Store) -> list[LiveRun]:
+    """All runs that have not ended, oldest first."""
+    sql = "SELECT id FROM run WHERE state IN ('created', 'queued', 'waiting', 'running') ORDER BY created_at, rowid"
+    return [await load(store, row[0]) for row in await store.all(sql)]
+
+
+async def load(store: Store, run_id: str) -> LiveRun:
+    """A run with its tasks, their newest attempts and the values that were left. Raises NotFound."""
+
+    def query(db: sqlite3.Connection) -> tuple[Any, list[Any], list[Any], list[Any]]:
+        run = db.execute(
+            f"SELECT {rows.RUN_COLUMNS}, workflow.spec FROM run JOIN workflow ON workflow.id = run.workflow_id "  # noqa: S608
+            "WHERE run.id = ?",
+            (run_id,),
+        ).fetchone()
+        tasks = db.execute(
+            f"SELECT {rows.TASK_RUN_COLUMNS} FROM task_run WHERE run = ? ORDER BY position",  # noqa: S608 - constants
+            (run_id,),
+        ).fetchall()
+        attempts = db.execute(
+            f"SELECT {rows.ATTEMPT_COLUMNS} FROM attempt WHERE id IN "  # noqa: S608 - constants
+            "(SELECT attempt FROM task_run WHERE run = ? AND attempt IS NOT NULL)",
+            (run_id,),
+        ).fetchall()
+        values = db.execute(
+            "SELECT t.task, v.name, v.ref FROM task_run AS t JOIN value AS v ON v.attempt = t.attempt "
+            "WHERE t.run = ? AND t.state = 'completed'",
+            (run_id,),
+        ).fetchall()
+        return run, tasks, attempts, values
+
+    run_row, tasks, attempts, values = await store.read(query)
+    if run_row is None:
+        raise NotFound(f"no run {run_id}")
+    snapshot = json.loads(run_row[-1])
+    run, _ = rows.to_run(run_row[:-1], snapshot)
+    return liverun.load(
+        run,
+        spec.load({**snapshot, "mode": run.mode}),
+        [rows.to_task_run(row) for row in tasks],
+        {a.id: a for a in map(rows.to_attempt, attempts)},
+        {f"{task}/{name}": json.loads(ref) for task, name, ref in values},
+    )
+
+
+async def page(store: Store, query: PageQuery) -> tuple[list[RunSummary], Pagination]:
+    """One page of runs. Those that go on are in it as they were last committed."""
+    where, args = ["1"], list[Json]()
+    if query.status:
+        where.append(f"run.state IN ({','.join('?' * len(query.status))})")
+        args += query.status
+    if query.workflow:
+        where.append("run.workflow = ?")
+        args.append(query.workflow)
+    if query.search:
+        where.append("(instr(lower(run.workflow), lower(?)) > 0 OR substr(run.id, 1, ?) = lower(?))")
+        args += [query.search, len(query.search), query.search]
+    condition = " AND ".join(where)
+    order = f"{SORTS[query.sort_by]} {query.order}, run.rowid {query.order}"
+
+    def both(db: sqlite3.Connection) -> tuple[int, list[Any], dict[str, list[str]]]:
+        total = db.execute(f"SELECT count(*) FROM run WHERE {condition}", args).fetchone()[0]  # noqa: S608 - constants
+        sql = f"SELECT {rows.RUN_COLUMNS} FROM run WHERE {condition} ORDER BY {order} LIMIT ? OFFSET ?"  # noqa: S608
+        found = db.execute(sql, (*args, query.page_size, query.offset)).fetchall()
+        return total, found, _states(db, [row[0] for row in found])
+
+    total, found, states = await store.read(both)
+    items = []
+    for row in found:
+        run, size = rows.to_run(row)
+        items.append(run_summary(run, count(states.get(run.id, [])), size))
+    return items, pagination(query, total)
+
+
+def _states(db: sqlite3.Connection, runs: Sequence[str]) -> dict[str, list[str]]:
+    states: dict[str, list[str]] = {}
+    marks = ",".join("?" * len(runs))
+    sql = f"SELECT run, state, count(*) FROM task_run WHERE run IN ({marks}) GROUP BY run, state"  # noqa: S608 - marks
+    for run, state, number in db.execute(sql, runs):
+        states.setdefault(run, []).extend([state] * number)
+    return states
+
+
+async def latest_of(store: Store, workflow: str) -> str | None:
+    """Id of the newest run of a workflow."""
+    sql = "SELECT id FROM run WHERE workflow = ? ORDER BY created_at DESC, rowid DESC LIMIT 1"
+    found = await store.all(sql, (workflow,))
+    return str(found[0][0]) if found else None
+
+
+async def attempts_of(store: Store, run_id: str, task: str) -> tuple[list[Attempt], list[Value]]:
+    """All attempts of a task run, oldest first, and the values of its newest."""
+
+    def query(db: sqlite3.Connection) -> tuple[list[Any], list[Any]]:
+        attempts = db.execute(
+            f"SELECT {rows.ATTEMPT_COLUMNS} FROM attempt WHERE task_run = "  # noqa: S608 - constants
+            "(SELECT id FROM task_run WHERE run = ? AND task = ?) ORDER BY n",
+            (run_id, task),
+        ).fetchall()
+        values = db.execute(
+            "SELECT v.attempt, v.name, v.kind, v.ref, v.size "
+            "FROM value AS v JOIN task_run AS t ON t.attempt = v.attempt "
+            "WHERE t.run = ? AND t.task = ? ORDER BY v.name",
+            (run_id, task),
+        ).fetchall()
+        return attempts, values
+
+    attempts, values = await store.read(query)
+    kept = [Value(attempt=a, name=n, kind=k, ref=json.loads(r), size=s) for a, n, k, r, s in values]
+    return [rows.to_attempt(row) for row in attempts], kept
+
+
+async def attempt(store: Store, attempt_id: str) -> Attempt:
+    """One attempt by id. Raises NotFound."""
+    sql = f"SELECT {rows.ATTEMPT_COLUMNS} FROM attempt WHERE id = ?"  # noqa: S608 - constants
+    found = await store.all(sql, (attempt_id,)) if _ID.fullmatch(attempt_id) else []
+    if not found:
+        raise NotFound(f"no attempt {attempt_id[:64]}")
+    return rows.to_attempt(found[0])
+
+
+async def remembered(store: Store, key: str, verb: str) -> str | None:
+    """The run that an earlier request with this Idempotency-Key was about. Raises Conflict if that was another."""
+    found = await store.all("SELECT verb, run FROM request WHERE key = ?", (key,))
+    if not found:
+        return None
+    if found[0][0] != verb:
+        raise Conflict("this Idempotency-Key was used for another request; make a new key for each request")
+    return str(found[0][1])
+
+
+async def events_since(store: Store, seq: int, run: str | None, limit: int = 500) -> list[Event]:
+    """Committed events after ``seq``, oldest first, at most ``limit``."""
+    condition, args = ("AND run = ?", [run]) if run else ("", [])
+    sql = f"SELECT seq, run, kind, at, body FROM event WHERE seq > ? {condition} ORDER BY seq LIMIT ?"  # noqa: S608
+    found = await store.all(sql, (seq, *args, limit))
+    return [Event(s, r, k, at, _numbered(k, json.loads(body), s)) for s, r, k, at, body in found]
+
+
+def _numbered(kind: str, body: dict[str, Json], seq: int) -> dict[str, Json]:
+    if kind == "run.created":
+        body["run"]["seq"] = seq
+    return body

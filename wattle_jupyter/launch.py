@@ -1,0 +1,102 @@
+"""From a task and the values that it takes to a command, a folder and an environment. Pure."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import shlex
+from collections.abc import Mapping
+
+from wattle_jupyter import template
+from wattle_jupyter.errors import Conflict
+from wattle_jupyter.model import Json, Task, Workflow
+
+SECRET_PREFIXES = ("JUPYTERHUB_", "JPY_", "JUPYTER_TOKEN", "CONFIGPROXY_", "WATTLE_")
+"""Names of variables that tasks do not inherit from the server: Jupyter's and the Hub's tokens, and our own."""
+
+INTERPRETERS = {".py": "", ".R": "Rscript", ".r": "Rscript", ".sh": "bash"}
+"""What runs a script of this suffix; Python is the interpreter of the kernel that defined the workflow."""
+
+
+def working_dir(workflow: Workflow, task: Task) -> str:
+    """Absolute folder that the task runs in."""
+    return posixpath.normpath(posixpath.join(workflow.working_dir or "/", task.working_dir or "."))
+
+
+class Values:
+    """What templates may name: params as ``{{ x }}``, outputs of other tasks as ``{{ task.key }}``."""
+
+    def __init__(self, params: Mapping[str, Json], outputs: Mapping[str, Json]) -> None:
+        self._params, self._outputs = params, outputs
+
+    def __call__(self, reference: template.Reference) -> Json:
+        if reference.key is None:
+            if reference.name not in self._params:
+                raise Conflict(f"param {reference.name} has no value; give it one with -p {reference.name}=…")
+            return self._params[reference.name]
+        return self.output(f"{reference.name}/{reference.key}")
+
+    def output(self, ref: str) -> Json:
+        if ref not in self._outputs:
+            task, key = ref.split("/", 1)
+            raise Conflict(f"output {key} of {task} has no value: {task} did not leave it in this run")
+        return self._outputs[ref]
+
+
+def argv(workflow: Workflow, task: Task, values: Values, script: str | None) -> tuple[str, ...]:
+    """The argument list. ``script`` is the path of the snapshot that takes the place of ``task.script``.
+
+    Raises Conflict if a value is missing, InvalidRequest if a template cannot be rendered.
+    """
+    if isinstance(task.run, tuple):
+        words = [template.render(word, values, quote=False) for word in task.run]
+        if task.script is not None and script is not None:
+            words[:1] = interpreter(workflow, task.script, script)
+        return tuple(words)
+    text = task.run
+    if task.script is not None and script is not None:
+        head = shlex.join(interpreter(workflow, task.script, script))
+        text = template.escape(head) + text.lstrip()[len(task.script) :]
+    return ("/bin/sh", "-c", template.render(text, values, quote=True))
+
+
+def interpreter(workflow: Workflow, script: str, path: str) -> list[str]:
+    """``["Rscript", path]`` for a script that ends in .R, and so on."""
+    program = INTERPRETERS[posixpath.splitext(script)[1]] or workflow.python or "python3"
+    return [program, path]
+
+
+def environment(
+    workflow: Workflow, task: Task, values: Values, base: Mapping[str, str], names: Mapping[str, str]
+) -> dict[str, str]:
+    """The full environment of a task. ``base`` is the server's own, ``names`` are ids and paths of this attempt
+    (``WATTLE_RUN`` and its like). Raises as :func:`argv`."""
+    env = {k: v for k, v in base.items() if not k.startswith(SECRET_PREFIXES)}
+    env["PYTHONUNBUFFERED"] = "1"
+    if workflow.python:
+        env.update(python_environment(workflow.python, env.get("PATH", "")))
+    if task.script is not None and task.script.endswith(".py"):
+        folder = posixpath.dirname(posixpath.join(working_dir(workflow, task), task.script))
+        env["PYTHONPATH"] = ":".join(filter(None, (folder, env.get("PYTHONPATH", ""))))
+    for name, text in {**workflow.env, **task.env}.items():
+        env[name] = template.render(text, values, quote=False)
+    for name, ref in task.inputs.items():
+        env[f"WATTLE_INPUT_{name.upper()}"] = as_text(values.output(ref))
+    env.update(names)
+    env.update(WATTLE_TASK=task.name, WATTLE_WORKFLOW_NAME=workflow.name, WATTLE_WORKER_NAME=task.name)
+    return env
+
+
+def python_environment(python: str, path: str) -> dict[str, str]:
+    """What activating the environment of this interpreter would set: its bin first in PATH, once."""
+    folder = posixpath.dirname(python)
+    rest = [part for part in path.split(":") if part and part != folder]
+    env = {"PATH": ":".join([folder, *rest])} if folder else {}
+    if posixpath.basename(folder) == "bin" and folder not in ("/bin", "/usr/bin", "/usr/local/bin"):
+        env["VIRTUAL_ENV"] = posixpath.dirname(folder)
+    return env
+
+
+def as_text(value: Json) -> str:
+    """A value for an environment variable: text as it is, all else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,98 @@
+"""A run that goes on, in memory: its rows, its plan, and what each task still waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from wattle_jupyter.model import Attempt, Json, Run, State, TaskRun, Workflow
+from wattle_jupyter.plan import Plan
+from wattle_jupyter.view import count, run_summary, task_run_view
+from wattle_jupyter.wire import RunDetail, RunSummary, TaskRunView
+
+
+@dataclass(slots=True)
+class LiveRun:
+    """Rows and plan of one run. ``waiting[task]`` counts the upstream tasks that are not satisfied yet."""
+
+    run: Run
+    workflow: Workflow
+    plan: Plan
+    task_runs: dict[str, TaskRun]
+    attempts: dict[str, Attempt] = field(default_factory=dict)  # newest of each task run, by id
+    values: dict[str, Json] = field(default_factory=dict)  # "task/key" → value
+    waiting: dict[str, int] = field(default_factory=dict)
+    active: int = 0  # task runs that hold a slot
+    parked: list[tuple[float, int, str]] = field(default_factory=list)  # ready, but the run is at its own limit
+    counts: dict[str, int] = field(default_factory=dict)
+    stopping: str = ""  # why no new task is started
+    position: dict[str, int] = field(default_factory=dict)  # of each task in the plan's order
+
+    def __post_init__(self) -> None:
+        self.values = {**self.run.given, **self.values}
+        self.counts = count(t.state.value for t in self.task_runs.values())
+        self.position = {name: i for i, name in enumerate(self.task_runs)}
+        self.recount()
+
+    def recount(self) -> None:
+        """Count anew what each task waits for: after loading, and when a user reopens tasks."""
+        self.waiting = {name: sum(not self.satisfied(up) for up in self.plan.upstream[name]) for name in self.task_runs}
+
+    def satisfied(self, name: str) -> bool:
+        """Does ``name`` no longer hold its dependents back?"""
+        task_run = self.task_runs[name]
+        return task_run.state is State.COMPLETED or (task_run.state is State.SKIPPED and self.left_out(name))
+
+    def left_out(self, name: str) -> bool:
+        return self.run.only is not None and name not in self.run.only
+
+    def in_state(self, *states: State) -> Iterator[TaskRun]:
+        return (t for t in self.task_runs.values() if t.state in states)
+
+    @property
+    def all_final(self) -> bool:
+        open_states = (State.CREATED, State.QUEUED, State.WAITING, State.RUNNING)
+        return not any(self.counts[s.value] for s in open_states)
+
+    def newest_attempt(self, task_run: TaskRun) -> Attempt | None:
+        return self.attempts.get(task_run.attempt) if task_run.attempt else None
+
+    def summary(self) -> RunSummary:
+        return run_summary(self.run, self.counts, len(self.task_runs))
+
+    def task_view(self, name: str) -> TaskRunView:
+        task_run = self.task_runs[name]
+        return task_run_view(task_run, self.newest_attempt(task_run))
+
+    def detail(self, seq: int) -> RunDetail:
+        tasks = [self.task_view(name) for name in self.task_runs]
+        return RunDetail(**self.summary(), tasks=tasks, edges=list(self.plan.edges), seq=seq)
+
+
+def create(run: Run, workflow: Workflow, ids: Iterable[str]) -> LiveRun:
+    """A new run with a task run for each task, none started. Raises nothing: the workflow is valid."""
+    plan = Plan(workflow)
+    make = iter(ids)
+    rows = {name: TaskRun(id=next(make), run=run.id, task=name) for name in plan.order}
+    if run.only is not None:
+        for name, row in rows.items():
+            if name not in run.only:
+                row.state, row.reason = State.SKIPPED, f"left out: only {', '.join(run.only)} was asked for"
+                row.ended_at = run.created_at
+    return LiveRun(run=run, workflow=workflow, plan=plan, task_runs=rows)
+
+
+def load(
+    run: Run,
+    workflow: Workflow,
+    task_runs: Iterable[TaskRun],
+    attempts: Mapping[str, Attempt],
+    values: Mapping[str, Json],
+) -> LiveRun:
+    """A run from its rows."""
+    rows = {t.task: t for t in task_runs}
+    live = LiveRun(
+        run=run, workflow=workflow, plan=Plan(workflow), task_runs=rows, attempts=dict(attempts), values=dict(values)
+    )
+    live.active = sum(1 for a in attempts.values() if not a.state.final)
+    return live

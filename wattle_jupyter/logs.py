@@ -1,0 +1,73 @@
+"""Logs of attempts: files that only grow, read by offset. The byte offset is the id of what comes next."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from wattle_jupyter.executors import Chunk
+
+TICK = 0.02
+"""Seconds between two looks at a log that somebody watches."""
+
+PIECE = 256 * 1024
+"""Most bytes that are read from one log at a time."""
+
+_ID = re.compile(r"[0-9a-f]{32}")
+
+
+class LogFile:
+    """The log of one attempt. It may not exist yet, or no longer: then it is empty."""
+
+    def __init__(self, store: Path, attempt: str) -> None:
+        if not _ID.fullmatch(attempt):
+            raise ValueError(f"not an attempt's id: {attempt!r}")
+        self.attempt = attempt
+        self._path = store / "attempts" / attempt / "log"
+        self._fd = -1
+
+    def __enter__(self) -> LogFile:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def size(self) -> int:
+        return os.fstat(self._fd).st_size if self._open() else 0
+
+    def read(self, offset: int, limit: int = PIECE) -> bytes:
+        """At most ``limit`` bytes from ``offset`` on; empty at the end."""
+        return os.pread(self._fd, limit, offset) if self._open() else b""
+
+    def _open(self) -> bool:
+        if self._fd < 0:
+            try:
+                self._fd = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return False
+        return True
+
+
+async def follow(file: LogFile, offset: int, final_size: Callable[[], int | None]) -> AsyncIterator[Chunk]:
+    """Everything from ``offset`` on as it is written, until the log is final and read to its end.
+
+    ``final_size()`` is the size of the log once it is final, None before. The consumer sets the pace.
+    """
+    while True:
+        over = final_size()
+        data = file.read(offset)
+        if data:
+            yield Chunk(file.attempt, offset, data)
+            offset += len(data)
+        elif over is not None:
+            return
+        else:
+            await asyncio.sleep(TICK)

@@ -1,0 +1,1 @@
+"""Numbered SQL scripts; each runs in one transaction that also sets ``PRAGMA user_version`` to its number."""

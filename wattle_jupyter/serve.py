@@ -1,0 +1,85 @@
+"""``wattle serve``: the same extension in a headless Jupyter server, started when no other server owns the store."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from jupyter_server.serverapp import ServerApp
+from tornado.ioloop import PeriodicCallback
+
+from wattle_jupyter import door, places
+from wattle_jupyter.errors import StoreLocked, WattleError
+from wattle_jupyter.extension import WattleApp
+
+
+def _jupyter_server_extension_points() -> list[dict[str, Any]]:
+    return [{"module": "wattle_jupyter.serve", "app": HeadlessWattle}]
+
+
+class ServeApp(ServerApp):
+    """A headless Jupyter server with this extension alone, on a unix socket; ends by itself when nobody needs it."""
+
+    name = "wattle-serve"
+
+    def find_server_extensions(self) -> None:
+        """No others: they cost start-up time and have no business here."""
+        self.jpserver_extensions = {"wattle_jupyter.serve": True}
+
+
+class HeadlessWattle(WattleApp):
+    """The extension in a server of its own."""
+
+    kind = "serve"
+    idle = 600.0
+
+    async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
+        await super()._start_jupyter_server_extension(serverapp)
+        self._last_used = time.monotonic()
+        self._idle_check = PeriodicCallback(self._end_if_idle, max(100.0, min(5000.0, self.idle * 250)))
+        self._idle_check.start()
+
+    def _end_if_idle(self) -> None:
+        used = self._door is not None and bool(self._door._connections)
+        if used or self._pending or self.engine is None:
+            self._last_used = time.monotonic()
+        elif time.monotonic() - self._last_used > self.idle:
+            self.log.info("wattle: nothing to do for %g s, ending", self.idle)
+            self.server.stop()
+
+    async def _open(self) -> None:
+        """A headless server that is not needed, because somebody owns the store, does not wait for it."""
+        try:
+            await self._own()
+        except StoreLocked as error:
+            self.log.info("wattle: %s", error)
+            self.server.stop()
+        except WattleError as error:
+            self.log.error("wattle: %s", error)
+            self.exit_code = 1
+            self.server.stop()
+
+
+def serve(store: str | None, idle: float) -> int:
+    """Own a store without a browser in sight until nobody has needed it for ``idle`` seconds. Returns an exit code."""
+    folder = Path(store).expanduser().absolute() if store else places.store_dir(os.environ)
+    os.environ["WATTLE_STORE__DIR"] = str(folder)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    own_socket = door.socket_path(folder).with_suffix(".jp")
+    own_socket.unlink(missing_ok=True)
+    arguments = {
+        "sock": str(own_socket),
+        "open_browser": False,
+        "allow_root": True,
+        "root_dir": str(folder),
+        "terminals_enabled": False,
+    }
+    HeadlessWattle.idle = idle
+    ServeApp.clear_instance()
+    app = ServeApp.instance(**arguments)
+    app.initialize(argv=[])
+    app.start()
+    own_socket.unlink(missing_ok=True)
+    return 0

@@ -1,0 +1,224 @@
+"""The store: one SQLite file, one connection, nobody else ever opens it.
+
+Why so strict: closing any other descriptor of the file would drop SQLite's POSIX lock, and SQLite before 3.51.3 can
+corrupt a WAL that two connections use. The guard is ``flock`` on ``<store>/lock``; the ``epoch`` is the fence.
+Every transaction is one function that runs whole in the database's thread, out of reach of cancellation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import sqlite3
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiosqlite
+
+from wattle_jupyter import rows
+from wattle_jupyter.change import Change
+from wattle_jupyter.errors import StoreLocked, StoreUnavailable
+from wattle_jupyter.model import Event
+
+T = TypeVar("T")
+
+SCHEMA = 1
+"""Number of the newest migration."""
+
+_PRAGMAS = (
+    "PRAGMA locking_mode = EXCLUSIVE",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA temp_store = MEMORY",
+)
+
+
+class Store:
+    """An open store. Make one with :meth:`open`, end it with :meth:`close`."""
+
+    def __init__(self, folder: Path, db: aiosqlite.Connection, lock: int) -> None:
+        self.folder = folder
+        self.id = ""
+        self.epoch = 0
+        self.generation = uuid.uuid4().hex
+        self._db = db
+        self._lock = lock
+
+    @classmethod
+    async def open(cls, folder: Path) -> Store:
+        """Take the lock, bring the schema up to date, read who we are.
+
+        Raises StoreLocked if another server owns it, StoreUnavailable if it cannot be used, each with the cure.
+        """
+        make_folders(folder)
+        lock = take_lock(folder)
+        try:
+            db = await _connect(folder / "wattle.db")
+        except BaseException:
+            os.close(lock)
+            raise
+        store = cls(folder, db, lock)
+        try:
+            await store.write(_prepare_schema(folder))
+            store.id, store.epoch = await store.write(_identity)
+        except BaseException:
+            await store.close()
+            raise
+        return store
+
+    async def close(self) -> None:
+        """Close the database, then let the lock go. Safe to call twice."""
+        if self._lock < 0:
+            return
+        await self._db.close()
+        os.close(self._lock)
+        self._lock = -1
+
+    async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``query`` in the database's thread. It must not write."""
+        # aiosqlite has no public way to run one function whole in its thread, which is what a transaction needs
+        task = asyncio.ensure_future(self._db._execute(query, self._db._conn))  # type: ignore[no-untyped-call]
+        try:
+            return await asyncio.shield(task)
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"the store {self.folder} cannot be used: {error}; see `wattle doctor`") from error
+
+    async def write(self, transaction: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``transaction`` between BEGIN and COMMIT; any error rolls back. Raises StoreUnavailable."""
+
+        def whole(db: sqlite3.Connection) -> T:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                result = transaction(db)
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+            return result
+
+        return await self.read(whole)
+
+    async def set_epoch(self, epoch: int) -> None:
+        """Fence: from now on only what carries this number is obeyed."""
+
+        def transaction(db: sqlite3.Connection) -> None:
+            db.execute("UPDATE meta SET value = ? WHERE key = 'epoch'", (str(epoch),))
+
+        await self.write(transaction)
+        self.epoch = epoch
+
+    async def commit(self, change: Change) -> list[Event]:
+        """Write a change in one transaction. Returns its events with their numbers.
+
+        The rows are taken when this is called, so the objects may change while the disk is busy.
+        """
+        statements = rows.statements(change)
+        drafts = [(d.run, d.kind, change.at, json.dumps(d.body, separators=(",", ":"))) for d in change.events]
+
+        def transaction(db: sqlite3.Connection) -> int:
+            for statement in statements:
+                statement.run(db)
+            first = db.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()[0] + 1
+            numbered = ((first + i, *draft) for i, draft in enumerate(drafts))
+            db.executemany("INSERT INTO event (seq, run, kind, at, body) VALUES (?, ?, ?, ?, ?)", numbered)
+            return int(first)
+
+        first = await self.write(transaction)
+        return [Event(first + i, d.run, d.kind, change.at, d.body) for i, d in enumerate(change.events)]
+
+    async def newest_seq(self) -> int:
+        return int((await self.all("SELECT coalesce(max(seq), 0) FROM event"))[0][0])
+
+    async def all(self, sql: str, args: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
+        """All rows of a query that is a constant of the program; values only ever come in ``args``."""
+        return await self.read(lambda db: db.execute(sql, args).fetchall())
+
+
+async def _connect(path: Path) -> aiosqlite.Connection:
+    db = aiosqlite.connect(path, isolation_level=None, cached_statements=256)
+    # the thread must never keep a server alive whose stop went wrong; close() is still what ends it
+    db._thread.daemon = True
+    try:
+        await db
+        os.chmod(path, 0o600)  # noqa: PTH101 - a metadata call on a local file
+        for pragma in _PRAGMAS:
+            await db.execute_fetchall(pragma)
+        await db.execute_fetchall("BEGIN EXCLUSIVE")  # takes the lock now, not at the first write
+        await db.execute_fetchall("COMMIT")
+    except sqlite3.Error as error:
+        await db.close()
+        raise StoreUnavailable(
+            f"{path} cannot be opened as a database: {error}; move it away and put a backup in its place"
+        ) from error
+    return db
+
+
+def make_folders(folder: Path) -> None:
+    """Create the store's folders, for their owner only. Raises StoreUnavailable if that is not possible."""
+    try:
+        for part in (folder, folder / "attempts", folder / "objects", folder / "backups"):
+            part.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"the store {folder} cannot be written: {error.strerror}; set WATTLE_STORE__DIR to a folder of your own"
+        ) from error
+
+
+def take_lock(folder: Path) -> int:
+    """The store's lock as an open descriptor. Raises StoreLocked if another process has it."""
+    fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(fd)
+        raise StoreLocked(f"the store {folder} belongs to another server that runs now") from error
+    return fd
+
+
+def _migration(number: int) -> str:
+    folder = resources.files("wattle_jupyter.migrations")
+    name = next(f.name for f in folder.iterdir() if f.name.startswith(f"{number:04d}_"))
+    return (folder / name).read_text()
+
+
+def _prepare_schema(folder: Path) -> Callable[[sqlite3.Connection], None]:
+    def transaction(db: sqlite3.Connection) -> None:
+        found = db.execute("PRAGMA user_version").fetchone()[0]
+        if found > SCHEMA:
+            raise StoreUnavailable(
+                f"the store {folder} was written by a newer wattle-jupyter (schema {found}, this one knows {SCHEMA}); "
+                "upgrade this installation"
+            )
+        for number in range(found + 1, SCHEMA + 1):
+            for statement in split(_migration(number)):
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {number:d}")
+
+    return transaction
+
+
+def split(script: str) -> Iterable[str]:
+    """Statements of a script, one by one: ``executescript`` would commit the transaction that must hold them all."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def _identity(db: sqlite3.Connection) -> tuple[str, int]:
+    known = dict(db.execute("SELECT key, value FROM meta").fetchall())
+    if "id" not in known:
+        known = {"id": uuid.uuid4().hex, "epoch": "0", "created_at": repr(time.time())}
+        db.executemany("INSERT INTO meta VALUES (?, ?)", known.items())
+    return known["id"], int(known["epoch"])
