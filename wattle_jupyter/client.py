@@ -27,6 +27,7 @@ Query = Mapping[str, object]
 
 _LOST = (ConnectionError, http.client.IncompleteRead, http.client.BadStatusLine, http.client.CannotSendRequest)
 _PATIENCE = 30.0  # seconds that a lost request is repeated
+_HAND_OVER = 10.0  # seconds that an owner may take to come or go
 _QUIET = 30.0  # seconds of silence after which a stream is opened anew
 
 
@@ -41,8 +42,12 @@ class _Door(http.client.HTTPConnection):
         raise ConnectionResetError("the owner closed the connection")
 
 
-class _Moved(ConnectionError):
-    """This owner hands the store over; the next one will answer."""
+class _NotNow(ConnectionError):
+    """This owner is on its way in or out; it or the next one will answer."""
+
+    def __init__(self, answer: errors.WattleError) -> None:
+        super().__init__(str(answer))
+        self.answer = answer
 
 
 def find(store: str | os.PathLike[str] | None = None, *, start: bool = True) -> Client:
@@ -87,12 +92,15 @@ class Client:
     ) -> tuple[int, bytes]:
         """Status and body of the answer; repeated, under the same key, while connections are lost."""
         headers = {} if method == "GET" else {"Idempotency-Key": key or uuid.uuid4().hex}
-        end, pause = time.monotonic() + _PATIENCE, 0.02
+        start, pause = time.monotonic(), 0.02
         while True:
             try:
                 return self._once(method, path, query, body, headers)
+            except _NotNow as error:
+                if time.monotonic() - start > _HAND_OVER:
+                    raise error.answer from None
             except _LOST as error:
-                if time.monotonic() > end:
+                if time.monotonic() - start > _PATIENCE:
                     raise errors.Unavailable(
                         f"The connection to the engine of {self.store} was lost again and again for {_PATIENCE:g} s "
                         f"({error}); `wattle doctor` says more"
@@ -110,8 +118,7 @@ class Client:
         door, response = self.open(method, path, query=query, body=body, headers=headers, timeout=self.timeout)
         with contextlib.closing(door), response:
             answer = response.read()
-        if response.status == 503 and b'"moved"' in answer and _is_moved(answer):
-            raise _Moved("the owner hands the store over")
+        _check_present(response.status, answer)
         return response.status, answer
 
     def open(
@@ -216,7 +223,8 @@ class Client:
             view = cast(wire.EventView, json.loads(data))
             return view if run is None or view["run"] == run else None
 
-        return Stream(self, "events", query={}, resume="since", position=str(since), pick=pick)
+        query = {} if run is None else {"run": run}
+        return Stream(self, "events", query=query, resume="since", position=str(since), pick=pick)
 
     def log_stream(self, run: str, task: str, *, offset: int = 0, attempt: str | None = None) -> Stream[str]:
         """The text of a log from ``offset`` (bytes) on, as it grows, to its end: nothing lost, nothing twice."""
@@ -303,8 +311,7 @@ class Stream(Generic[T]):
 
     def _refuse(self, response: http.client.HTTPResponse) -> None:
         answer = response.read()
-        if response.status == 503 and _is_moved(answer):
-            raise _Moved("the owner hands the store over")
+        _check_present(response.status, answer)
         raise error_of(_decode("GET", self._path, response.status, answer))
 
     def _parse(self, lines: Iterator[bytes] | http.client.HTTPResponse) -> Iterator[tuple[str, str]]:
@@ -363,11 +370,13 @@ def _decode(method: str, path: str, status: int, answer: bytes) -> dict[str, Any
     )
 
 
-def _is_moved(answer: bytes) -> bool:
-    try:
-        return bool(json.loads(answer).get("details", {}).get("moved"))
-    except (ValueError, AttributeError):
-        return False
+def _check_present(status: int, answer: bytes) -> None:
+    """Raises _NotNow if the owner has no engine behind its door just now; its special reasons are answers."""
+    if status == 503:
+        with contextlib.suppress(ValueError):  # not of this API: said elsewhere
+            content = json.loads(answer)
+            if isinstance(content, dict) and content.get("error") == "Unavailable":
+                raise _NotNow(error_of(content))
 
 
 def _socket_of(response: http.client.HTTPResponse) -> socket.socket | None:

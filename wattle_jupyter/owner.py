@@ -56,8 +56,11 @@ def read(store: Path) -> Owner | None:
         with path.open("rb") as file:
             _trust(path, os.fstat(file.fileno()))
             content = json.loads(file.read())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        cure = "make it yours, or set WATTLE_STORE__DIR"
+        raise ServerNotFound(f"{path} cannot be read: {error.strerror}; {cure}") from None
     except ValueError:
         raise ServerNotFound(f"{path} is not JSON; delete it if no server uses this store") from None
     return _owner(path, content)
@@ -172,8 +175,10 @@ def _start(store: Path, timeout: float) -> tuple[Owner, socket.socket]:
         reason = f"{error.strerror}: {error.filename}"
         raise ServerNotFound(f"The store {store} cannot be used ({reason}); set WATTLE_STORE__DIR") from None
     with log, _one_starter(store):
-        found = knock(store, timeout)
-        return found or _await_answer(store, _spawn(store, log.fileno()), log.tell(), timeout)
+        if found := knock(store, timeout):
+            return found
+        logged = log.tell()  # before the child writes: the position is shared with it
+        return _await_answer(store, _spawn(store, log.fileno()), logged, timeout)
 
 
 @contextlib.contextmanager
@@ -205,10 +210,14 @@ def _await_answer(
     end = time.monotonic() + START_TIMEOUT
     while time.monotonic() < end:
         ended = process.returncode is not None
-        if found := knock(store, timeout):
+        found = knock(store, timeout)
+        if not found and ended:
+            # it ends at once if another server came first: that one's door opens soon
+            found = _wait_for_busy(store, timeout)
+            if not found:
+                raise ServerNotFound(_why_not(store, f"`wattle serve` ended with code {process.returncode}", logged))
+        if found:
             return found
-        if ended:
-            raise ServerNotFound(_why_not(store, f"`wattle serve` ended with code {process.returncode}", logged))
         time.sleep(0.03)
     raise ServerNotFound(_why_not(store, f"`wattle serve` did not answer within {START_TIMEOUT:g} s", logged))
 

@@ -436,6 +436,6 @@ TABLE = (
           (_arg("--store", metavar="DIR", help="the store's folder"),)),
     _Verb("serve", _serve, "run the engine without JupyterLab", "serve --idle 600",
           (_arg("--store", metavar="DIR", help="the store's folder"),
-           _arg("--idle", type=float, default=0.0, metavar="SECONDS", help="end after so long idle; 0: never"))),
+           _arg("--idle", type=float, default=600.0, metavar="SECONDS", help="end after so long idle (600)"))),
 )  # fmt: skip
 """All verbs, in the order of the help."""
