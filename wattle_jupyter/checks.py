@@ -28,6 +28,10 @@ NAME_RULE = "use letters, digits, `_`, `.` and `-`, starting with a letter or `_
 KEY_RULE = "use letters, digits and `_`, starting with a letter or `_`, at most 100 characters"
 
 
+def is_task_name(text: str) -> bool:
+    return _NAME.fullmatch(text) is not None
+
+
 class Findings:
     """Problems as they are found, with the line of the nearest place that has one."""
 

@@ -234,7 +234,7 @@ class _YamlBuilder:
                 "write `name: value`, and texts that start with { or [ in quotes",
                 line,
             )
-        if event.value == "<<" and event.style is None:
+        if event.value == "<<" and not event.style:
             _fail("a merge key (`<<`)", "YAML 1.2 has none; write the fields out", line)
         if event.anchor:
             self._anchors[event.anchor] = (event.value, 1)
@@ -243,7 +243,7 @@ class _YamlBuilder:
 
 def _scalar(event: Any) -> Json:
     text: str = event.value
-    if event.tag == "tag:yaml.org,2002:str" or (event.tag is None and event.style is not None) or event.tag == "!":
+    if event.tag == "tag:yaml.org,2002:str" or (event.tag is None and event.style) or event.tag == "!":
         return text
     if event.tag is not None:
         _fail(f"the tag `{event.tag}` is not taken", "remove it", event.start_mark.line + 1)
