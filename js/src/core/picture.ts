@@ -61,7 +61,7 @@ function box(name: string, state: StateName, at: Point): string {
     `<g transform="translate(${r(at.x)} ${r(at.y)})"><title>${escaped(name)}: ${LOOKS[state].word}</title>` +
     `<rect width="${NODE.width}" height="${NODE.height}" rx="6" fill="#fff" stroke="${ink}"/>` +
     `<path transform="translate(10 15)" d="${LOOKS[state].icon}" fill="none" stroke="${ink}" stroke-width="1.6"/>` +
-    `<text x="34" y="20" font-size="13" fill="#212121">${escaped(fitted(name, 19))}</text>` +
+    `<text x="34" y="20" font-size="13" fill="#212121">${escaped(fitted(name, 18))}</text>` +
     `<text x="34" y="36" font-size="11" fill="#616161">${LOOKS[state].word}</text></g>`
   );
 }

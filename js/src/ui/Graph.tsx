@@ -11,7 +11,8 @@ import { useNow, useWidth } from './hooks';
 import { StateIcon } from './StateIcon';
 import { usePan, ZoomBar, type Pan } from './pan';
 
-export const MOST_SVG_NODES = 500;
+export const MOST_SVG_NODES = 300; // with more, 500 changes a second would stop the page for over 100 ms
+const MOST_TURNING = 16; // each icon that turns has the whole picture painted anew in every frame
 const MARGIN = 12; // px around the graph
 const TALLEST = 440; // px
 
@@ -28,7 +29,7 @@ export function Graph(props: GraphProps) {
   const { tasks, edges } = props;
   const names = tasks.map(task => task.task).join('\n');
   // the same names and edges stand at the same places: states do not move anything
-  const shape = JSON.stringify(edges);
+  const shape = useMemo(() => JSON.stringify(edges), [edges]);
   const placed = useMemo(() => layout(names === '' ? [] : names.split('\n'), edges, NODE), [names, shape]);
   const links = useMemo(() => ways(names.split('\n'), edges), [names, shape]);
   const [box, width] = useWidth<HTMLDivElement>();
@@ -52,7 +53,8 @@ export function Graph(props: GraphProps) {
 
 function Svg(props: GraphProps & { placed: Placed; links: Ways; pan: Pan }) {
   const { tasks, edges, placed, links, pan, onSelect } = props;
-  const now = useNow(tasks.some(task => task.state === 'running'));
+  const running = tasks.filter(task => task.state === 'running').length;
+  const now = useNow(running > 0);
   const [pointed, setPointed] = useState<number | null>(null);
   const [focus, setFocus] = useState(0);
   const group = useRef<SVGGElement>(null);
@@ -76,7 +78,7 @@ function Svg(props: GraphProps & { placed: Placed; links: Ways; pan: Pan }) {
   const pick = useRef(onSelect);
   pick.current = onSelect;
   return (
-    <svg class="jp-wattle-svg" width="100%" height="100%" role="group" aria-label={props.label}>
+    <svg class={`jp-wattle-svg${running > MOST_TURNING ? ' jp-mod-still' : ''}`} width="100%" height="100%" role="group" aria-label={props.label}>
       <g transform={`translate(${pan.x} ${pan.y}) scale(${pan.scale}) translate(${MARGIN} ${MARGIN})`}>
         <g class="jp-wattle-edges" aria-hidden="true">
           {edges.map((edge, i) => (
@@ -149,13 +151,13 @@ const Node = memo(({ task, at, index, now, selected, dim, inTabOrder, on }: Node
       onKeyDown={event => on.key(event, index)}
       onMouseEnter={() => on.point(index)}
       onMouseLeave={() => on.point(null)}
-      onFocus={() => on.point(index)}
+      onFocus={event => event.currentTarget.matches(':focus-visible') && on.point(index)}
       onBlur={() => on.point(null)}
     >
       <title>{[task.task, task.reason || word].join('\n')}</title>
       <rect class="jp-wattle-box" width={NODE.width} height={NODE.height} rx="6" />
       <StateIcon state={task.state} x={11} y={15} />
-      <text class="jp-wattle-name" x="36" y="20">{fitted(task.task, 19)}</text>
+      <text class="jp-wattle-name" x="36" y="20">{fitted(task.task, 18)}</text>
       <text class="jp-wattle-detail" x="36" y="36">
         <tspan class="jp-wattle-word">{word}</tspan>
         {more !== '' && <tspan>{` · ${more}`}</tspan>}

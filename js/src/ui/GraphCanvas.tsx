@@ -1,4 +1,4 @@
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Placed, Point } from '../core/layout';
 import { fitted, NODE } from '../core/picture';
 import type { StateName, TaskRunView } from '../core/wire';
@@ -20,6 +20,7 @@ interface Props {
 export function GraphCanvas(props: Props) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const { width, height, pan, placed, tasks, selected } = props;
+  const theme = useTheme();
   const edges = useRef<{ placed: Placed; path: Path2D } | null>(null);
   useEffect(() => {
     const element = canvas.current;
@@ -27,7 +28,7 @@ export function GraphCanvas(props: Props) {
     if (element === null || context === null) return;
     if (edges.current?.placed !== placed) edges.current = { placed, path: edgesPath(placed) };
     draw(context, props, edges.current.path, inks(element));
-  }, [width, height, pan.x, pan.y, pan.scale, placed, tasks, selected]);
+  }, [width, height, pan.x, pan.y, pan.scale, placed, tasks, selected, theme]);
   const pick = (event: MouseEvent): void => {
     const hit = taskAt(props, event.offsetX, event.offsetY);
     if (hit !== null) props.onSelect(hit);
@@ -45,6 +46,19 @@ export function GraphCanvas(props: Props) {
       onClick={pick}
     />
   );
+}
+
+/** Changes when the page's theme may have changed: colours in a bitmap do not follow by themselves. */
+function useTheme(): number {
+  const [changes, setChanges] = useState(0);
+  useEffect(() => {
+    const later = (): void => setChanges(n => n + 1);
+    // JupyterLab names the theme on the body first and loads its style sheet then
+    const observer = new MutationObserver(() => (later(), setTimeout(later, 300)));
+    observer.observe(document.body, { attributes: true, attributeFilter: ['class', 'data-jp-theme-name', 'data-jp-theme-light'] });
+    return () => observer.disconnect();
+  }, []);
+  return changes;
 }
 
 function edgesPath(placed: Placed): Path2D {

@@ -30,7 +30,7 @@ export interface RunViewProps {
   onEnd?: (state: RunState) => void;
 }
 
-const NARROW = 420; // px: below, names in a graph cannot be read
+const NARROW = 520; // px: below, names in a graph cannot be read
 
 /** One run, live: header, graph, tasks, logs. Without a server: how it was saved. */
 export function RunView(props: RunViewProps) {

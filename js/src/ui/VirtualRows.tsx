@@ -41,7 +41,7 @@ export function VirtualRows(props: Props) {
   useLayoutEffect(() => {
     const element = box.current;
     if (element === null || !follow || holdsSelection(element)) return;
-    const end = Math.max(0, tall - element.clientHeight);
+    const end = Math.max(0, element.scrollHeight - element.clientHeight);
     if (Math.abs(element.scrollTop - end) < 1) return;
     element.scrollTop = end;
     expected.current = element.scrollTop;

@@ -1,6 +1,6 @@
 """Measures the views in Chromium and takes their pictures: `python js/tests/bench/run.py OUTPUT_FOLDER`.
 
-Prints for graphs of 100, 500 and 1,000 tasks how long the first drawing took and the longest task of the main thread
+Prints for graphs of 100, 300, 500 and 1,000 tasks how long the first drawing took and the longest task of the main thread
 during 500 changes of state per second, and fails if any was over 100 ms.
 """
 
@@ -74,7 +74,7 @@ def main(out: Path) -> int:
         page.on("pageerror", lambda error: print("page error:", error))
         page.goto(address)
         pictures(page, out)
-        results = [measure(page, layers, width) for layers, width in ((10, 10), (20, 25), (20, 50))]
+        results = [measure(page, layers, width) for layers, width in ((10, 10), (15, 20), (20, 25), (20, 50))]
         page.screenshot(path=out / "large.png")
         browser.close()
     for result in results:
