@@ -115,14 +115,14 @@ def make_venv() -> None:
     shutil.rmtree(VENV, ignore_errors=True)
     if uv := shutil.which("uv"):
         must(uv, "venv", "--seed", "--python", sys.executable, VENV)
-    elif quiet(sys.executable, "-c", "import ensurepip, venv").returncode == 0:
-        must(sys.executable, "-m", "venv", VENV)
-    elif quiet(sys.executable, "-m", "pip", "--version").returncode == 0:
-        must(sys.executable, "-m", "venv", "--without-pip", VENV)  # Debian without python3-venv
+    elif run(sys.executable, "-m", "venv", VENV) == 0:
+        pass
+    elif quiet(sys.executable, "-m", "pip", "--version").returncode == 0:  # Debian without python3-venv
+        must(sys.executable, "-m", "venv", "--clear", "--without-pip", VENV)
         must(sys.executable, "-m", "pip", "--python", PYTHON, "install", "pip")
     else:
         install_debian("python3-venv", why="this Python can make no virtual environment and has no pip")
-        must(sys.executable, "-m", "venv", VENV)
+        must(sys.executable, "-m", "venv", "--clear", VENV)
 
 
 def install_debian(*packages: str, why: str) -> None:
