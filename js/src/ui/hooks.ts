@@ -67,7 +67,13 @@ export function useRun(feed: Feed | null, run: string | null): Live {
     followRun(
       feed,
       run,
-      { state: state => tell({ state, problem: null }), problem: (message, gone) => tell({ problem: { message, gone } }) },
+      {
+        state: state => tell({ state, problem: null }),
+        problem: (message, gone) => {
+          tell({ problem: { message, gone } });
+          if (gone) ended.abort(); // nothing will come: do not keep knocking
+        }
+      },
       ended.signal
     );
     return () => {
