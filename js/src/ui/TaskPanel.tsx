@@ -51,7 +51,7 @@ export function TaskPanel(props: Props) {
         <strong class="jp-wattle-panel-name" title={task.task}>{task.task}</strong>
         <span class={`jp-wattle-state jp-mod-${task.state}`}>{LOOKS[task.state].word}</span>
         {took !== null && task.state !== 'skipped' && <span class="jp-wattle-quiet">{duration(took)}</span>}
-        {known?.peak_rss != null && <span class="jp-wattle-quiet" title="Most memory that it used">{bytes(known.peak_rss)}</span>}
+        {known?.peak_rss != null && <span class="jp-wattle-quiet jp-wattle-memory" title="Most memory that it used">{bytes(known.peak_rss)}</span>}
         <span class="jp-wattle-spring" />
         {history.length > 1 && <Attempts history={history} value={attempt} choose={choose} />}
         <Act text="Stop" hint="Stop this task" off={readOnly ?? (isFinal(task.state) ? 'It has ended' : null)} run={() => act({ verb: 'stop-task', task: task.task })} />
