@@ -17,7 +17,7 @@ import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +35,8 @@ _FACT_KEYS = frozenset(field.name for field in fields(Fact))
 _FINAL = frozenset({"exited", "lost", "never_started"})
 _GONE = "gone"
 _LINE_LIMIT = 256 << 20
+_FIRST_PAUSE = 0.01  # seconds before another keeper is started; doubled each time that one soon dies
+_LAST_PAUSE = 5.0
 
 
 class Superseded(Unavailable):
@@ -93,6 +95,7 @@ class LocalExecutor:
         self._boot = process.boot_id()
         self._state: Literal["up", "starting", "down"] = "down"
         self._reason = "not started"
+        self._complaint = ""  # of the last keeper that could not start
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._session: asyncio.Task[None] | None = None
@@ -115,7 +118,7 @@ class LocalExecutor:
             async with asyncio.timeout(self._start_timeout):
                 await self._connect(lambda seen: max(epoch, seen) + 1)
         except TimeoutError:
-            self._set_state("down", f"no keeper within {self._start_timeout:g} s")
+            self._set_state("down", self._complaint or f"none within {self._start_timeout:g} s")
             raise Unavailable(
                 f"the keeper of {self._store} cannot be reached: {self._reason}; see keeper.log there"
             ) from None
@@ -189,7 +192,7 @@ class LocalExecutor:
         if hello["protocol"] > PROTOCOL:
             raise ProtocolMismatch(
                 f"the keeper (version {hello['version']}, pid {hello['pid']}) speaks protocol {hello['protocol']}, "
-                f"this server {PROTOCOL}; upgrade wattle-jupyter here, or let its tasks end: it ends by itself a minute later"
+                f"this server {PROTOCOL}; upgrade wattle-jupyter here, or let its tasks end: it then ends by itself"
             )
         return hello
 
@@ -235,8 +238,8 @@ class LocalExecutor:
             if starter.returncode:
                 os.set_blocking(starter.stderr.fileno(), False)
                 words = (starter.stderr.read() or b"").decode("utf-8", "replace").strip()
-                self._reason = words or f"the keeper ended with code {starter.returncode}"
-                log.warning("keeper of %s: %s", self._store, self._reason)
+                self._complaint = words or f"the keeper ended with code {starter.returncode}"
+                log.warning("keeper of %s: %s", self._store, self._complaint)
                 await asyncio.sleep(0.1)
         finally:
             starter.stderr.close()
@@ -249,9 +252,11 @@ class LocalExecutor:
     async def _run(self) -> None:
         """Take what the keeper says; when it is gone, get another one and settle what was active."""
         recovery: asyncio.Task[None] | None = None
+        pause = _FIRST_PAUSE
         try:
             while True:
                 self._up.set()
+                since = time.monotonic()
                 try:
                     await self._listen()
                 except (ConnectionError, OSError, ValueError) as error:
@@ -260,7 +265,9 @@ class LocalExecutor:
                     recovery.cancel()
                 self._up.clear()
                 self._hang_up(ConnectionResetError(reason))
-                await self._reconnect(reason)
+                # one that dies again and again must not take the processor
+                pause = min(2 * pause, _LAST_PAUSE) if time.monotonic() - since < _LAST_PAUSE else _FIRST_PAUSE
+                await self._reconnect(reason, pause)
                 recovery = asyncio.create_task(self._recover())
         except (Superseded, ProtocolMismatch) as error:
             log.error("local executor stopped: %s", error)
@@ -284,11 +291,11 @@ class LocalExecutor:
             else:
                 self._refusals(message)
 
-    async def _reconnect(self, reason: str) -> None:
+    async def _reconnect(self, reason: str, pause: float) -> None:
         log.warning("keeper of %s lost (%s): getting another", self._store, reason)
         self._set_state("starting", "the keeper was lost and is being started again")
-        pause = 0.05
         while True:
+            await asyncio.sleep(pause)
             try:
                 async with asyncio.timeout(self._start_timeout):
                     await self._connect(lambda _: self._epoch)
@@ -297,30 +304,25 @@ class LocalExecutor:
                 raise
             except (OSError, Unavailable, TimeoutError) as error:
                 self._hang_up(ConnectionResetError(str(error)))
-                self._set_state("down", f"the keeper cannot be started: {str(error) or self._reason}")
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, 5.0)
+                self._set_state("down", f"the keeper cannot be started: {str(error) or self._complaint}")
+                pause = min(2 * pause, _LAST_PAUSE)
 
     async def _recover(self) -> None:
         """After a keeper's death: what ran is judged; what was still queued is sent again unless it shall stop."""
         try:
-            queued = [spec for id, spec in self._queued.items() if id not in self._stops]
+            stopped = set(self._stops)
+            queued = [spec for id, spec in self._queued.items() if id not in stopped]
             if queued:
                 await self._send({"op": "start", "specs": [asdict(spec) for spec in queued]})
-            rows = dict(self._running) | {id: "" for id in self._queued if id in self._stops}
+            rows = dict(self._running) | {id: "" for id in self._queued if id in stopped}
             if rows:
-                self._emit([self._as_stopped(fact) for fact in await self._inspect(rows)])
+                self._emit([_as_stopped(fact, stopped) for fact in await self._inspect(rows)])
             for id, (how, at) in list(self._stops.items()):
                 await self._send({"op": "signal", "id": id, "how": how, "grace": max(0.0, at - time.monotonic())})
         except ConnectionError:
             return  # lost again: the next recovery does it all
         except Unavailable:
             log.exception("what was active when the keeper was lost could not be settled; the next inspection does")
-
-    def _as_stopped(self, fact: Fact) -> Fact:
-        if fact.kind == "never_started" and not fact.why and fact.id in self._stops:
-            return Fact(id=fact.id, kind="never_started", why="stopped", boot_id=fact.boot_id)
-        return fact
 
     def _hang_up(self, error: Exception) -> None:
         if self._writer is not None:
@@ -448,3 +450,9 @@ class LocalExecutor:
         hold = self._holds.pop(id, None)
         if hold is not None:
             hold.close()
+
+
+def _as_stopped(fact: Fact, stopped: set[str]) -> Fact:
+    if fact.kind == "never_started" and not fact.why and fact.id in stopped:
+        return replace(fact, why="stopped")
+    return fact

@@ -184,7 +184,9 @@ class Keeper:
             self._live.discard(attempt.id)
             del self.held[attempt.id]
             attempt.release()
-            self._outbox.append(self.inspect(attempt.id, "", None))
+            fact = self.inspect(attempt.id, "", None)
+            if attempt.id not in self.held or self.held[attempt.id].state != ENDED:  # else it was told just now
+                self._outbox.append(fact)
             return
         self._note(attempt, {"k": "never_started", "why": outcome.why})
         self._settle(attempt, attempt.base("never_started") | {"why": outcome.why})
@@ -240,7 +242,6 @@ class Keeper:
         if attempt.kill_at is None:
             attempt.kill_at = now + min(_SWEEP_GRACE, attempt.grace)
             return self._trees.signal(attempt, signal.SIGTERM, signal.SIGCONT) > 0
-        attempt.kill_at = min(attempt.kill_at, now + _SWEEP_GRACE)
         if now < attempt.kill_at:
             return bool(self._trees.members(attempt))
         return self._trees.signal(attempt, signal.SIGKILL) > 0 and now < attempt.kill_at + _SWEEP_LIMIT

@@ -179,6 +179,7 @@ class Pump:
         for pipe in [pipe for pipe, at in self._sick.items() if at <= now]:
             del self._sick[pipe]
             self._inner.register(pipe.fifo, selectors.EVENT_READ, pipe)
+            self._move(pipe, time.time())  # what was read already makes the FIFO readable no more
         if not self._armed and now >= self._rearm_at and self._inner.get_map():
             self._arm()
 

@@ -105,16 +105,18 @@ def holders(path: str) -> list[Proc]:
 
 def _has_open(pid: int, wanted: os.stat_result) -> bool:
     try:
-        for entry in os.scandir(f"/proc/{pid}/fd"):
-            try:
-                seen = entry.stat()
-            except OSError:
-                continue
-            if (seen.st_ino, seen.st_dev) == (wanted.st_ino, wanted.st_dev):
-                return True
+        with os.scandir(f"/proc/{pid}/fd") as entries:
+            return any(_is_same(entry, wanted) for entry in entries)
     except OSError:
-        pass  # not ours, or gone
-    return False
+        return False  # not ours, or gone
+
+
+def _is_same(entry: os.DirEntry[str], wanted: os.stat_result) -> bool:
+    try:
+        seen = entry.stat()
+    except OSError:
+        return False  # closed meanwhile
+    return (seen.st_ino, seen.st_dev) == (wanted.st_ino, wanted.st_dev)
 
 
 def descendants(seeds: Iterable[int], procs: Iterable[Proc]) -> set[int]:

@@ -16,8 +16,9 @@ from wattle_jupyter.host.files import Attempts
 from wattle_jupyter.host.pipes import FIFO, Pipe
 from wattle_jupyter.host.record import Record
 
-EPILOGUE = '"$@"; c=$?; printf %s "$c" >"$0".tmp && mv "$0".tmp "$0"; exit $c'
-"""Keeps the exit code in a file where the kernel cannot tell it to a later keeper."""
+EPILOGUE = 'trap : HUP INT TERM; "$@"; c=$?; printf %s "$c" >"$0".tmp && mv "$0".tmp "$0"; exit $c'
+"""Keeps the exit code in a file where the kernel cannot tell it to a later keeper. The task itself does not inherit the
+traps, so a stop reaches it, and the shell stays to see how it ended."""
 
 EXIT_FILE = "exit"
 
