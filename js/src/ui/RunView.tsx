@@ -42,7 +42,7 @@ export function RunView(props: RunViewProps) {
   const [failure, setFailure] = useState<string | null>(null);
   useEffect(() => {
     if (live.state !== null && isFinal(live.state.summary.state)) props.onEnd?.(live.state);
-  }, [live.state?.summary.state, live.state?.seq]);
+  }, [live.state?.summary.state, live.state?.seq, props.readOnly]); // trust may come after the end
   const act = (verb: Verb): void => {
     setFailure(null);
     feed?.act(run ?? '', verb).catch((error: unknown) => setFailure(error instanceof Error ? error.message : String(error)));
