@@ -14,6 +14,7 @@ import socket
 import stat
 import struct
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,12 @@ class DoorIdentity(IdentityProvider):
 
 
 class Door(HTTPServer):
-    """The HTTP server behind the socket."""
+    """The HTTP server behind the socket. ``used_at`` is when somebody last came in (monotonic clock)."""
+
+    used_at = 0.0
 
     def handle_stream(self, stream: IOStream, address: Any) -> None:
+        self.used_at = time.monotonic()
         if peer_uid(stream.socket) != os.geteuid():
             stream.close()
             return

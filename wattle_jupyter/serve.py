@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from pathlib import Path
 from typing import Any
 
 from jupyter_server.serverapp import ServerApp
 from tornado.ioloop import PeriodicCallback
+from traitlets.config import Config
 
 from wattle_jupyter import door, places
 from wattle_jupyter.errors import StoreLocked, WattleError
@@ -42,10 +44,11 @@ class HeadlessWattle(WattleApp):
         self._idle_check.start()
 
     def _end_if_idle(self) -> None:
-        used = self._door is not None and bool(self._door._connections)
-        if used or self._pending or self.engine is None:
+        if self._door is None or self._pending or self._door._connections:
             self._last_used = time.monotonic()
-        elif time.monotonic() - self._last_used > self.idle:
+            return
+        self._last_used = max(self._last_used, self._door.used_at)
+        if time.monotonic() - self._last_used > self.idle:
             self.log.info("wattle: nothing to do for %g s, ending", self.idle)
             self.server.stop()
 
@@ -69,12 +72,15 @@ def serve(store: str | None, idle: float) -> int:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     own_socket = door.socket_path(folder).with_suffix(".jp")
     own_socket.unlink(missing_ok=True)
-    arguments = {
+    arguments: dict[str, Any] = {
         "sock": str(own_socket),
         "open_browser": False,
         "allow_root": True,
         "root_dir": str(folder),
         "terminals_enabled": False,
+        "log_level": "WARN",
+        # a generated one would be printed, and this log is a file
+        "config": Config(IdentityProvider={"token": secrets.token_hex(24)}),
     }
     HeadlessWattle.idle = idle
     ServeApp.clear_instance()

@@ -166,7 +166,8 @@ def _run(args: argparse.Namespace, scene: Scene) -> Outcome:
     params = dict(map(parameter, args.param))
     asked = {"params": params or None, "mode": args.mode, "priority": args.priority, "cause": scene.cause}
     if is_file(args.workflow):
-        run = Run(scene.client, scene.client.submit(spec=load_file(args.workflow, params), **asked))
+        spec = load_file(args.workflow, params)
+        run = Run(scene.client, scene.client.submit(spec=spec, **asked))
     else:
         run = Run(scene.client, scene.client.submit(args.workflow, **asked))
     if not args.wait:
@@ -253,7 +254,8 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _create(args: argparse.Namespace, scene: Scene) -> Outcome:
-    detail = scene.client.define(load_file(args.file))
+    spec = load_file(args.file)
+    detail = scene.client.define(spec)
     warnings = "".join(f"\nwarning: {text}" for text in detail["warnings"])
     text = f"{detail['name']}: {detail['total']} tasks; start it with `{scene.prog} run {detail['name']}`{warnings}"
     return Outcome(text=text, data=detail)
@@ -384,7 +386,7 @@ def _doctor(args: argparse.Namespace, scene: Scene) -> Outcome:
 def _serve(args: argparse.Namespace, scene: Scene) -> Outcome:
     if scene.notebook:
         raise BadUsage("%wattle serve: a kernel starts the engine by itself; `wattle serve` is for terminals")
-    from wattle_jupyter.extension import serve  # noqa: PLC0415
+    from wattle_jupyter.serve import serve  # noqa: PLC0415
 
     return Outcome(code=serve(args.store, args.idle))
 
