@@ -71,7 +71,9 @@ class Draft:
 
 
 def check_head(head: Workflow, findings: Findings) -> None:
-    if not head.name:
+    if any(problem.path == "name" for problem in findings.problems):
+        pass  # said already
+    elif not head.name:
         findings.add(("name",), "the workflow has no name", "write `name:`, or the name after `%%wattle`")
     elif not _WORKFLOW_NAME.fullmatch(head.name):
         findings.add(

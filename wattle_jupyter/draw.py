@@ -177,7 +177,7 @@ class _Boxes:
         return _MARGIN + _HEIGHT / 2 + row * _ROW
 
     def edge(self, src: str, dst: str, path: Sequence[float], data: bool) -> str:
-        """A smooth line; solid for data, dashed for order alone."""
+        """A smooth line; a stronger one where data flows."""
         x, y = self._left[src] + self._widths[src], self._y(self._rows[src])
         steps = [f"M{_n(x)} {_n(y)}"]
         for i, row in enumerate(path, self._layer[src] + 1):
@@ -186,8 +186,8 @@ class _Boxes:
             x, y = right, self._y(row)
         end, at = self._left[dst], self._y(self._rows[dst])
         steps.append(_curve(x, y, end - 5, at))
-        dash = "" if data else ' stroke-dasharray="5 4"'
-        line = f'<path d="{"".join(steps)}" fill="none" stroke="{_LINE}" stroke-width="1.5"{dash}/>'
+        width = 2.2 if data else 1.3
+        line = f'<path d="{"".join(steps)}" fill="none" stroke="{_LINE}" stroke-width="{width}"/>'
         tip = f"M{_n(end)} {_n(at)}l-8 -4v8z"
         return f'{line}<path d="{tip}" fill="{_LINE}"/>'
 

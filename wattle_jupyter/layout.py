@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 _SWEEPS = 8
-_SETTLES = 12
+_SETTLES = 40
 Node = tuple[str, int]  # a task (its name, -1), or the point of an edge in a layer ("edge number", layer)
 
 

@@ -233,12 +233,15 @@ class WorkersShape(HeadShape):
 
 def faults(error: ValidationError, shape: type[BaseModel], at: Where) -> Iterable[tuple[Where, str, str]]:
     """``(where, reason, cure)`` of each fault, each place once."""
+    details = error.errors(include_url=False)
+    meant = {_SAME.get(str(detail["loc"][-1])) for detail in details if detail["type"] == "extra_forbidden"}
     seen: set[Where] = set()
-    for detail in error.errors(include_url=False):
+    for detail in details:
         where = (*at, *(part for part in detail["loc"] if part != "[key]"))
-        if where not in seen:
+        said = detail["type"] == "missing" and detail["loc"][-1] in meant
+        if where not in seen and not said:
             seen.add(where)
-            yield (where, *_words(detail, shape))
+            yield (where, *_words(detail, OutputShape if "outputs" in detail["loc"][:-1] else shape))
 
 
 def _words(detail: ErrorDetails, shape: type[BaseModel]) -> tuple[str, str]:

@@ -129,8 +129,7 @@ def _tasks(data: dict[Any, Any], findings: Findings) -> Iterator[Draft]:
     tasks = data.get("tasks", {})
     if not isinstance(tasks, dict):
         if tasks is not None:
-            cure = "write them under `workers:`" if isinstance(tasks, list) else ""
-            findings.add(("tasks",), f"must be a mapping (`name: task`), not {describe(tasks)}", cure)
+            findings.add(("tasks",), f"must be a mapping, not {describe(tasks)}", "write `name: command` for each task")
         return
     for key, value in list(tasks.items())[: MAX_TASKS + 1]:
         name, needs = split_arrow(str(key))
@@ -150,8 +149,10 @@ def _body(value: object, needs: list[str] | None) -> object:
 
 def _shape(kind: type[_S], value: object, where: Where, findings: Findings) -> _S | None:
     if not isinstance(value, dict):
-        cure = "write the command after the name, or `run:` on an indented line"
-        findings.add(where, f"must be a command or a mapping, not {describe(value)}", cure)
+        worker = kind is WorkerShape
+        what = "a mapping with `name` and `command`" if worker else "a command or a mapping"
+        cure = "" if worker else "write the command after the name, or `run:` on an indented line"
+        findings.add(where, f"must be {what}, not {describe(value)}", cure)
         return None
     try:
         return kind.model_validate({str(key): field for key, field in value.items()})
