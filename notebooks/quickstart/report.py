@@ -34,7 +34,7 @@ right.plot(june.date, june.tomorrow, color="#333333", linewidth=2.5, label="meas
 for name in table.index:
     shown = series[name][series[name].date.dt.month == 6]
     right.plot(shown.date, shown.guess, color=colours[name], linewidth=1.2, label=name)
-right.xaxis.set_major_locator(mpl.dates.DayLocator([1, 8, 15, 22, 29]))
+right.xaxis.set_major_locator(mpl.dates.DayLocator([1, 8, 15, 22]))
 right.xaxis.set_major_formatter(mpl.dates.DateFormatter("%-d %b"))
 right.set(title="June 2015: the next day's high", ylabel="°C")
 right.legend(frameon=False, ncols=2, fontsize=9)
