@@ -122,7 +122,7 @@ def _task_key(key: str, line: int) -> tuple[str, list[str] | None]:
 def _with_needs(value: object, needs: list[str] | None, name: str, line: int) -> object:
     if value is None or value == "":
         raise _error(f"task `{name}` has no command", "write it after the colon, or `run:` on an indented line", line)
-    body = {"run": value} if isinstance(value, str | list) else value
+    body = {"run": value} if isinstance(value, str | list | bool) else value
     if not needs or not isinstance(body, dict):
         return body
     own = body.get("needs", [])

@@ -97,6 +97,8 @@ def _some_seconds(value: object) -> object:
 
 
 def _command(value: object) -> object:
+    if isinstance(value, bool):
+        return "true" if value else "false"  # YAML's booleans are programs, too
     if isinstance(value, str):
         return value
     if isinstance(value, list):

@@ -139,7 +139,7 @@ def _tasks(data: dict[Any, Any], findings: Findings) -> Iterator[Draft]:
 
 
 def _body(value: object, needs: list[str] | None) -> object:
-    body = {"run": value} if isinstance(value, str | list) else value
+    body = {"run": value} if isinstance(value, str | list | bool) else value
     if needs is None or not isinstance(body, dict):
         return body
     own = body.get("needs", [])
