@@ -41,7 +41,7 @@ def store() -> Iterator[Path]:
         kill_keeper(path)
     with contextlib.suppress(FileNotFoundError):
         end_tasks(path)
-        journal = path / "keeper.log"
-        words = journal.read_text() if journal.exists() else ""
-        shutil.rmtree(path)
-        assert "Traceback" not in words, words
+    journal = path / "keeper.log"
+    words = journal.read_text() if journal.exists() else ""
+    shutil.rmtree(path)
+    assert "Traceback" not in words, words

@@ -159,7 +159,8 @@ def test_a_task_gets_back_the_file_limit_that_the_keeper_raised() -> None:
     code = """
 import resource, subprocess, sys
 from wattle_jupyter.host import process
-limits = process.raise_file_limit(300)
+limits = process.raise_file_limit(250, ceiling=300)
+assert process.raise_file_limit(250) is None
 assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 300
 child = subprocess.Popen(["sleep", "1000"])
 process.restore_file_limit(child.pid, limits)

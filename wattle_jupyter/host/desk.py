@@ -113,7 +113,7 @@ class Desk:
         self._newest = claimed
         self._lock.write(*claimed)
         self._owner = link
-        self._keeper.slots = max(1, int(message["slots"]))
+        self._keeper.allow(int(message["slots"]))
         link.send({"op": "owned", "facts": [attempt.fact() for attempt in self._keeper.held.values()]})
 
     def _obey(self, link: Link, op: object, message: Message) -> None:

@@ -26,13 +26,15 @@ from wattle_jupyter.host.files import Attempts, Journal, KeeperLock, checked_id
 from wattle_jupyter.host.judge import UNASKED, Judge, exited
 from wattle_jupyter.host.pipes import Pipe, Pump
 from wattle_jupyter.host.process import Kernel, OomWatch
-from wattle_jupyter.host.record import Line, Record
+from wattle_jupyter.host.record import HEIRLOOM, Line, Record
 from wattle_jupyter.host.spawn import Outcome, Spawner
 from wattle_jupyter.host.timers import Timers
 from wattle_jupyter.host.tree import Trees
 
 _SWEEP_GRACE = 2.0  # seconds from SIGTERM to SIGKILL for what a task left behind
 _SWEEP_LIMIT = 30.0  # then a process that cannot be killed is left
+_FILES = HEIRLOOM + 64  # open without any task, and the numbers that tasks inherit
+_FILES_PER_SLOT = 4
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
@@ -62,7 +64,7 @@ class Keeper:
         self._pump = Pump(self._selector, self.journal.write)
         self._wake_in, self._wake_out = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._selector.register(self._wake_in, selectors.EVENT_READ, self._woken)
-        self._spawner = Spawner(self._attempts, kernel, process.raise_file_limit(), self._wake)
+        self._spawner = Spawner(self._attempts, kernel, self._wake)
         self.desk = Desk(self, lock, listener, self._selector)
 
     # ----------------------------------------------------------------------------------------------------- the loop
@@ -121,6 +123,11 @@ class Keeper:
         self.reap()
 
     # ------------------------------------------------------------------------------------------------------- start
+
+    def allow(self, slots: int) -> None:
+        """So many attempts may run at a time."""
+        self.slots = max(1, slots)
+        self._spawner.limits = process.raise_file_limit(_FILES + _FILES_PER_SLOT * self.slots) or self._spawner.limits
 
     def enqueue(self, spec: dict[str, Any]) -> None:
         """Start this attempt as soon as a slot is free, unless it is known."""

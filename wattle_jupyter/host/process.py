@@ -275,12 +275,14 @@ def group_alive(pgrp: int) -> bool:
     return True
 
 
-def raise_file_limit(ceiling: int = 65536) -> tuple[int, int]:
-    """Let this process open many files. Returns the limits as they were, for :func:`restore_file_limit`."""
+def raise_file_limit(needed: int, ceiling: int = 65536) -> tuple[int, int] | None:
+    """Let this process open ``needed`` files. Returns the limits as they were, for :func:`restore_file_limit`; None if
+    they do already: as long as possible nothing is raised, for children inherit it until it is restored."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return None
     wish = ceiling if hard == resource.RLIM_INFINITY else min(hard, ceiling)
-    if soft not in (resource.RLIM_INFINITY,) and soft < wish:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wish, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wish), hard))
     return soft, hard
 
 

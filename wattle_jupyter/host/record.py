@@ -14,6 +14,9 @@ import os
 from typing import Any
 
 NAME = "record"
+HEIRLOOM = 500
+"""Lowest number of the descriptor by which a task inherits the lock: no shell script uses it."""
+
 _DRAFT = "record.new"
 _RESERVED = 4096  # allocated with the claim, so that a full disk cannot swallow the exit line
 
@@ -74,9 +77,9 @@ class Record:
             return False
         return True
 
-    def heirloom(self, lowest: int = 500) -> int:
+    def heirloom(self) -> int:
         """A duplicate of the locked descriptor for the task, at a number that no shell script uses."""
-        return fcntl.fcntl(self.fd, fcntl.F_DUPFD_CLOEXEC, lowest)
+        return fcntl.fcntl(self.fd, fcntl.F_DUPFD_CLOEXEC, HEIRLOOM)
 
     def close(self) -> None:
         if self.fd >= 0:

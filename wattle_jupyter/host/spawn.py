@@ -42,14 +42,13 @@ class Spawner:
         self,
         attempts: Attempts,
         kernel: process.Kernel,
-        limits: tuple[int, int],
         wake: Callable[[], None],
         threads: int = 6,
     ) -> None:
+        self.limits: tuple[int, int] | None = None  # of files, for the tasks; None: the keeper's own
         self.outcomes: deque[Outcome] = deque()
         self._attempts = attempts
         self._kernel = kernel
-        self._limits = limits
         self._wake = wake
         self._threads = threads
         self._started = 0
@@ -93,7 +92,8 @@ class Spawner:
         if attempt.timeout is not None:
             attempt.deadline = time.monotonic() + attempt.timeout
         self.note_start(attempt)
-        process.restore_file_limit(child.pid, self._limits)
+        if self.limits is not None:
+            process.restore_file_limit(child.pid, self.limits)
         process.offer_to_oom_killer(child.pid)
         return Outcome(attempt, "running", pid=child.pid)
 
