@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from wattle_jupyter import cell, spec
 from wattle_jupyter.errors import SpecError
 from wattle_jupyter.model import Workflow
+from wattle_jupyter.shapes import HeadShape, TaskShape
 
 FIXTURES = Path(__file__).parent / "fixtures"
 BAD: list[dict[str, str]] = yaml.safe_load((FIXTURES / "bad_cells.yaml").read_text(encoding="utf-8"))
@@ -168,3 +169,22 @@ def test_any_cell_is_data_or_an_error_with_a_line(rows: list[str]) -> None:
     else:
         assert all(1 <= line <= len(rows) for line in lines.values())
         spec.free_names(data)
+
+
+DOCS = (Path(__file__).parent.parent / "docs" / "cell-language.md").read_text(encoding="utf-8")
+
+
+def test_the_cell_in_the_documentation_works() -> None:
+    body = DOCS.split("```")[1].partition("%%wattle etl\n")[2]
+    data, lines = cell.parse(body)
+    assert spec.free_names(data) == {"url", "lr"}
+    workflow = spec.load({**data, "params": {"url": "http://x", "lr": 0.1}}, name="etl", lines=lines)
+    assert workflow.tasks["report"].upstream == ("clean", "train")
+    assert workflow.tasks["train"].script == "train.py"
+
+
+def test_the_documentation_names_every_field() -> None:
+    rows = {
+        word for line in DOCS.splitlines() if line.startswith("| `") for word in line.split("|")[1].split("`")[1::2]
+    }
+    assert rows == (set(TaskShape.model_fields) | set(HeadShape.model_fields)) - {"name"}

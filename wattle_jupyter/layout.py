@@ -124,6 +124,9 @@ def _heights(
                 _mean([heights[n] for n in others], heights[node]) for node, others in zip(column, near, strict=True)
             ]
             heights.update(zip(column, _apart(column, wishes), strict=True))
+    for column in columns:  # what has just one edge on each side becomes exactly straight
+        only = [ups[node][0] if len(ups[node]) == 1 and len(downs[ups[node][0]]) == 1 else node for node in column]
+        heights.update(zip(column, _apart(column, [heights[other] for other in only]), strict=True))
     return heights
 
 
