@@ -62,6 +62,7 @@ def _serve(store: str, idle: float, without: frozenset[str], tell: int) -> int:
         if not lock.take():
             os.write(tell, b"taken: another keeper of this store lives")
             return TAKEN
+        lock.write(*lock.read())  # our pid, for people and for doctor
         listener = listen(store)
         keeper = Keeper(store, lock, listener, Kernel(without), idle)
         _detach()
