@@ -16,7 +16,7 @@ from wattle_jupyter.model import Json, State, Workflow
 from wattle_jupyter.wire import RUN_MIME, EventView, RunDetail, RunSummary, TaskRunView
 
 Progress = Callable[[Sequence[TaskRunView]], None]
-"""Called with the task runs that just changed."""
+"""Called with all task runs at first, then with those that just changed."""
 
 
 class LogText(str):
@@ -208,7 +208,9 @@ class Run:
         return self.client.events(known["seq"], self.id)
 
     def _follow(self, events: Stream[EventView], progress: Progress | None) -> None:
-        """Until the end, or until the stream is closed."""
+        """Until the end, or until the stream is closed. What is so already is told first."""
+        if progress:
+            progress(cast(RunDetail, self._known)["tasks"])
         if not State(self._known["state"]).final:
             for event in events:
                 if progress and event["body"].get("tasks"):

@@ -195,14 +195,14 @@ class _Reporter:
 
     def __init__(self, run: Run, scene: Scene) -> None:
         self._scene = scene
-        self._states = {view["task"]: view["state"] for view in run.detail()["tasks"]}
-        scene.write(f"run {run.id[:8]} of {run.workflow}, {len(self._states)} tasks")
+        self._states: dict[str, str] = {}
+        scene.write(f"run {run.id[:8]} of {run.workflow}")
 
     def __call__(self, changed: Sequence[TaskRunView]) -> None:
         for view in changed:
-            if self._states.get(view["task"]) != view["state"]:
-                self._states[view["task"]] = view["state"]
+            if self._states.get(view["task"], "created") != view["state"]:
                 self._tell(view)
+            self._states[view["task"]] = view["state"]
         if self._scene.progress:
             done = sum(State(state).final for state in self._states.values())
             running = sum(state == "running" for state in self._states.values())

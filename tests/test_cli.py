@@ -1,0 +1,126 @@
+"""The command: its exit codes, and what goes where."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from processes import EngineProcess
+
+from wattle_jupyter import __version__, cli, verbs
+from wattle_jupyter.errors import NotFound
+
+
+def wattle(*words: str, store: Path, **options: object) -> subprocess.CompletedProcess[str]:
+    environ = {**os.environ, "WATTLE_STORE__DIR": str(store)}
+    return subprocess.run(
+        [sys.executable, "-m", "wattle_jupyter", *words],
+        env=environ, capture_output=True, text=True, timeout=120, check=False, **options,  # type: ignore[call-overload]
+    )  # fmt: skip
+
+
+def test_help_and_version_need_no_engine(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 0
+    assert "doctor" in capsys.readouterr().out
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"{__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["rnu"], "wattle: no verb `rnu`; did you mean `run`?\n"),
+        (["run", "x", "-p", "y"], "wattle: -p y: a parameter is given as name=value\n"),
+        (["stop", "last"], "wattle stop: which task? `last/TASK` (the whole run: `wattle cancel last`)\n"),
+    ],
+)
+def test_bad_usage_is_one_line_on_stderr_and_code_2(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(words) == 2
+    assert capsys.readouterr() == ("", said)
+
+
+def test_an_error_is_one_line_on_stderr_and_code_1(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise NotFound("no workflow `x`")
+
+    monkeypatch.setattr(verbs, "do", fail)
+    assert cli.main(["run", "x"]) == 1
+    assert capsys.readouterr() == ("", "wattle: no workflow `x`\n")
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"), [(verbs.Detached("Detached; it goes on"), "Detached; it goes on\n"), (KeyboardInterrupt(), "")]
+)
+def test_an_interrupt_is_code_130(
+    raised: BaseException, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(verbs, "do", interrupted)
+    assert cli.main(["run", "x", "-w"]) == 130
+    assert capsys.readouterr().out == said
+
+
+def test_progress_replaces_itself_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = cli._Terminal()
+    terminal._progress("1/3 done")
+    terminal.line("✓ completed a")
+    terminal._progress("2/3 done")
+    terminal._progress("")
+    out, err = capsys.readouterr()
+    assert out == "✓ completed a\n"
+    assert err == "1/3 done\r\x1b[K2/3 done\r\x1b[K"
+
+
+def test_a_reader_that_went_away_is_no_error(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "import sys; from wattle_jupyter.cli import main; sys.exit(main(['-h']))"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(30) == 0
+
+
+# ------------------------------------------------------------------------------------------- against the real engine
+
+
+def test_a_file_runs_to_its_end_from_a_terminal(engine: EngineProcess, tmp_path: Path) -> None:
+    (tmp_path / "hello.yaml").write_text("tasks:\n  a: echo hi\n  b: {run: exit 3, needs: [a]}\n")
+    done = wattle("run", "hello.yaml", "-w", store=engine.store, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "✓ completed a" in done.stdout
+    assert "exit 3" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("hello: failed in ")
+
+
+def test_json_goes_to_a_program(engine: EngineProcess, tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text("tasks:\n  a: echo hi\n")
+    done = wattle("run", "one.yaml", "-w", "--json", store=engine.store, cwd=tmp_path)
+    assert json.loads(done.stdout)["state"] == "completed"
+
+
+def test_ctrl_c_detaches_and_the_run_goes_on(engine: EngineProcess, tmp_path: Path) -> None:
+    (tmp_path / "long.yaml").write_text("tasks:\n  a: sleep 600\n")
+    environ = {**os.environ, "WATTLE_STORE__DIR": str(engine.store)}
+    command = [sys.executable, "-m", "wattle_jupyter", "run", "long.yaml", "-w"]
+    with subprocess.Popen(command, env=environ, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        while "running" not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        assert "Detached; the run of long goes on" in process.stdout.read()
+    assert json.loads(wattle("status", "last", "--json", store=engine.store).stdout)["state"] == "running"
+    wattle("cancel", "last", store=engine.store)
+    assert wattle("attach", "last", store=engine.store).returncode == 1

@@ -1,0 +1,235 @@
+"""The verbs: what a command line means, what it says when it is wrong, what it prints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from processes import EngineProcess
+
+from wattle_jupyter import tables, verbs
+from wattle_jupyter.errors import NotFound, WattleError
+from wattle_jupyter.run import did_you_mean
+from wattle_jupyter.verbs import BadUsage, Help, Scene, do, parse
+
+BAD_LINES = {
+    "rnu etl": "wattle: no verb `rnu`; did you mean `run`?",
+    "zzz": "wattle: no verb `zzz`; there are: attach, cancel, create, doctor, graph, list, logs, ls, …",
+    "run": "wattle run: the following arguments are required: NAME|FILE (usage: wattle run [-h] [-w] [-p NAME=VALUE] "
+    "[--mode {dependency,sequential,parallel}] [--priority {high,normal,low}] [--json] NAME|FILE)",
+    "cancel": "wattle cancel: the following arguments are required: RUN (usage: wattle cancel [-h] [--json] RUN)",
+    "cancel a b": "wattle: unrecognized arguments: b (usage: wattle [-h] VERB ...)",
+    "run etl -p x": "-p x: a parameter is given as name=value",
+    "run etl -p 1x=2": "-p 1x=2: a parameter is given as name=value",
+    "run nowhere.yaml": "nowhere.yaml cannot be read: No such file or directory",
+    "stop last": "wattle stop: which task? `last/TASK` (the whole run: `wattle cancel last`)",
+    "logs last --tail x": "wattle logs: argument --tail: invalid int value: 'x' "
+    "(usage: wattle logs [-h] [-f] [--tail N] [--json] RUN[/TASK])",
+    "list --jso": "wattle: unrecognized arguments: --jso (usage: wattle [-h] VERB ...)",
+}
+
+
+def scene(said: list[str] | None = None, **options: object) -> Scene:
+    lines = said if said is not None else []
+    return Scene(write=lines.append, **options)  # type: ignore[arg-type]  # of the test's own making
+
+
+@pytest.mark.parametrize(("line", "message"), BAD_LINES.items())
+def test_a_bad_line_gives_one_clear_line(line: str, message: str) -> None:
+    with pytest.raises(BadUsage) as caught:
+        do(line.split(), scene())
+    assert str(caught.value) == message
+    assert "\n" not in str(caught.value)
+
+
+def test_an_open_quote_is_named() -> None:
+    with pytest.raises(BadUsage, match=r"%wattle: no closing quotation in: run 'etl"):
+        verbs.split("run 'etl", "%wattle")
+
+
+@pytest.mark.parametrize("verb", [verb.name for verb in verbs.TABLE])
+def test_every_verb_has_help_with_an_example_that_can_be_parsed(verb: str) -> None:
+    with pytest.raises(Help) as shown:
+        parse([verb, "-h"], "wattle")
+    _, _, example = str(shown.value).partition("example:\n  wattle ")
+    assert parse(example.split(), "wattle").verb == verb
+
+
+@pytest.mark.parametrize("words", [[], ["-h"], ["--help"]])
+def test_no_words_at_all_show_all_verbs(words: list[str]) -> None:
+    text = do(words, scene()).text
+    assert all(f"    {verb.name} " in text for verb in verbs.TABLE)
+
+
+def test_ls_is_list() -> None:
+    assert parse(["ls"], "wattle").do is parse(["list"], "wattle").do
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("0.1", 0.1), ("3", 3), ("true", True), ('["a"]', ["a"]), ("ab", "ab"), ("", ""), ("a=b", "a=b"), ("NaN", "NaN")],
+)
+def test_a_parameter_is_json_where_it_can_be(text: str, value: object) -> None:
+    assert verbs.parameter(f"x={text}") == ("x", value)
+
+
+@given(st.text())
+def test_any_text_can_be_a_parameter(text: str) -> None:
+    name, value = verbs.parameter(f"x={text}")
+    assert name == "x"
+    json.dumps(value, allow_nan=False)
+
+
+def test_a_file_is_told_from_a_name() -> None:
+    assert [verbs.is_file(name) for name in ("etl", "etl.v2", "etl.yaml", "./etl", "x.toml")] == [
+        False, False, True, True, True,
+    ]  # fmt: skip
+
+
+def test_a_file_starts_in_its_own_folder_and_takes_params_from_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "etl.wattle.yaml"
+    path.write_text("tasks:\n  a: echo {{ x }}\n")
+    spec = verbs.load_file(str(path), {"x": 3, "unused": 1})
+    assert (spec["name"], spec["working_dir"], spec["params"]) == ("etl", str(tmp_path), {"x": 3})
+
+
+def test_serve_is_not_for_notebooks() -> None:
+    with pytest.raises(BadUsage, match="a kernel starts the engine by itself"):
+        do(["serve"], scene(notebook=True))
+
+
+def test_doctor_looks_without_starting_or_making_anything(tmp_path: Path) -> None:
+    outcome = do(["doctor", "--store", str(tmp_path / "none")], scene())
+    assert f"{tmp_path / 'none'} (not made yet; the first run makes it)" in outcome.text
+    assert "none; one is started when it is needed" in outcome.text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_doctor_says_what_is_wrong_and_how_to_mend_it(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "owner.json").write_text("{")
+    outcome = do(["doctor", "--store", str(tmp_path), "--json"], scene())
+    problems = "\n".join(json.loads(outcome.text)["problems"])
+    assert "chmod 700" in problems
+    assert "owner.json is not JSON; delete it" in problems
+    assert outcome.code == 1
+
+
+# --------------------------------------------------------------------------------------------------------------- tables
+
+
+@pytest.mark.parametrize(
+    ("took", "text"),
+    [(0.04, "0.0 s"), (9.94, "9.9 s"), (12.3, "12 s"), (200, "3 min 20 s"), (3600 * 2 + 301, "2 h 05 min")],
+)
+def test_a_duration_reads_well(took: float, text: str) -> None:
+    minutes, rest = divmod(took, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    end = f"2026-01-01T{hours:02}:{minutes:02}:{rest:06.3f}Z"
+    assert tables.seconds("2026-01-01T00:00:00.000Z", end) == text
+
+
+def test_a_duration_that_is_unknown_is_empty() -> None:
+    assert tables.seconds(None, "2026-01-01T00:00:00.000Z") == ""
+
+
+def test_columns_are_as_wide_as_their_widest_cell() -> None:
+    assert tables.columns(("a", "bb"), [("long", "x"), ("y", "")]) == "a     bb\nlong  x\ny"
+
+
+def test_a_slip_of_the_finger_is_forgiven() -> None:
+    assert did_you_mean("clena", ["fetch", "clean"]) == "; did you mean `clean`?"
+    assert did_you_mean("zzz", ["fetch", "clean"]) == "; there are: fetch, clean"
+    assert did_you_mean("zzz", []) == ""
+
+
+# ------------------------------------------------------------------------------------------- against the real engine
+
+ETL = """
+name: etl
+tasks:
+  fetch: echo got {{ n }}
+  clean: {run: "echo cleaned", needs: [fetch]}
+params: {n: 1}
+"""
+
+
+@pytest.fixture
+def place(engine: EngineProcess, tmp_path: Path) -> Scene:
+    """A terminal on the engine's store, with the workflow `etl` stored."""
+    (tmp_path / "etl.yaml").write_text(ETL)
+    there = scene(store=engine.store)
+    do(["create", str(tmp_path / "etl.yaml")], there)
+    return there
+
+
+def test_a_workflow_runs_to_its_end_and_every_verb_can_tell_of_it(place: Scene) -> None:
+    outcome = do(["run", "etl", "-w", "-p", "n=7"], place)
+    assert outcome.code == 0
+    assert outcome.text.startswith("etl: completed")
+    assert "fetch" in do(["status", "last"], place).text
+    assert do(["logs", "last/fetch"], place).text == "got 7"
+    assert do(["logs", "last", "--tail", "1"], place).text == "── fetch ──\ngot 7\n── clean ──\ncleaned"
+    assert "etl" in do(["list"], place).text
+    assert json.loads(do(["ps", "--json"], place).text) == []
+    assert "2 tasks, mode dependency" in do(["show", "etl"], place).text
+    assert "<svg" in do(["graph", "etl", "--svg"], place).text
+
+
+def test_waiting_says_each_change_of_state(place: Scene) -> None:
+    said: list[str] = []
+    place.write = said.append
+    do(["run", "etl", "-w"], place)
+    assert any("✓ completed" in line and "fetch" in line for line in said)
+    assert any("✓ completed" in line and "clean" in line for line in said)
+
+
+def test_a_log_is_followed_to_its_end(place: Scene) -> None:
+    said: list[str] = []
+    place.write = said.append
+    do(["run", "etl"], place)
+    do(["logs", "last/clean", "-f"], place)
+    assert "\n".join(said).endswith("cleaned")
+
+
+def test_a_failed_run_has_exit_code_1_and_can_be_retried(place: Scene, tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(f"tasks:\n  once: test -e {tmp_path}/flag\n")
+    outcome = do(["run", str(path), "-w"], place)
+    assert (outcome.code, outcome.text.split()[:2]) == (1, ["bad:", "failed"])
+    (tmp_path / "flag").touch()
+    do(["retry", "last/once"], place)
+    assert do(["attach", "last"], place).code == 0
+
+
+def test_a_run_can_be_cancelled_and_a_task_stopped(place: Scene, tmp_path: Path) -> None:
+    path = tmp_path / "long.yaml"
+    path.write_text("tasks:\n  a: sleep 600\n  b: sleep 600\n")
+    do(["run", str(path)], place)
+    assert do(["stop", "last/a"], place).text == "a: asked to stop"
+    do(["cancel", "last"], place)
+    assert "cancelled" in do(["attach", "last"], place).text
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("run elt", "no workflow `elt`; did you mean `etl`?"),
+        ("show zzz", "no workflow `zzz`; there are: etl"),
+        ("graph elt", "no workflow `elt`; did you mean `etl`?"),
+    ],
+)
+def test_a_workflow_that_is_not_there_is_named_with_what_was_meant(place: Scene, line: str, message: str) -> None:
+    with pytest.raises(NotFound) as caught:
+        do(line.split(), place)
+    assert message in str(caught.value)
+
+
+def test_a_task_that_is_not_there_is_named_with_what_was_meant(place: Scene) -> None:
+    do(["run", "etl", "-w"], place)
+    for verb in ("stop", "logs", "retry"):
+        with pytest.raises(WattleError, match="did you mean `clean`"):
+            do([verb, "last/claen"], place)
