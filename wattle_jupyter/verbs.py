@@ -309,12 +309,12 @@ def _followed(run: Run, task: str | None, tail: int | None, scene: Scene) -> Out
         page = run.client.log(run.id, handle.task, offset=-1, limit=1)
         scene.write(start.rstrip("\n"))
     offset = page["next_offset"] if tail is not None else 0
-    _print_stream(run, handle.task, offset, page["attempt"], scene)
+    _print_stream(run, handle.task, offset, page["attempt"] or None, scene)
     return Outcome()
 
 
-def _print_stream(run: Run, task: str, offset: int, attempt: str, scene: Scene) -> None:
-    """Whole lines as they come."""
+def _print_stream(run: Run, task: str, offset: int, attempt: str | None, scene: Scene) -> None:
+    """Whole lines as they come; the first attempt is waited for if there is none yet."""
     rest = ""
     with run.client.log_stream(run.id, task, offset=offset, attempt=attempt) as texts:
         for text in texts:
