@@ -42,6 +42,7 @@ class WattleApp(ExtensionApp):
     engine: Engine | None = None
     _door: door.Door | None = None
     _opening: asyncio.Task[None] | None = None
+    _closing: asyncio.Future[None] | None = None
     _folder: Path
 
     def initialize_handlers(self) -> None:
@@ -90,6 +91,11 @@ class WattleApp(ExtensionApp):
 
     async def stop_extension(self) -> None:
         """Called on SIGTERM. Tasks go on; the store is free for the next owner when this returns."""
+        if self._closing is None:  # a second signal waits for the same end instead of cutting it short
+            self._closing = asyncio.ensure_future(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
         if self._opening is not None:
             self._opening.cancel()
             with suppress(asyncio.CancelledError):

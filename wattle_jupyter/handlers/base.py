@@ -15,6 +15,8 @@ from wattle_jupyter import errors
 from wattle_jupyter.engine import Engine
 from wattle_jupyter.errors import InvalidRequest, TooLarge, WattleError
 from wattle_jupyter.model import Json
+from wattle_jupyter.settings import Settings
+from wattle_jupyter.shapes import describe
 from wattle_jupyter.wire import ErrorBody
 
 RESOURCE = "wattle"
@@ -64,7 +66,7 @@ def error_body(error: WattleError) -> ErrorBody:
 class WattleHandler(APIHandler):
     """Base of all REST handlers. Bodies are refused by size before they are taken in."""
 
-    max_body = 1 << 20
+    takes_specs = False
 
     def initialize(self) -> None:
         self._received = bytearray()
@@ -93,12 +95,20 @@ class WattleHandler(APIHandler):
 
     # ------------------------------------------------------------------------------------------------ bodies
 
+    @property
+    def max_body(self) -> int:
+        """Bytes."""
+        engine = self.settings.get("wattle_engine")
+        limits = engine.settings.server if engine is not None else Settings().server
+        return int(limits.max_spec if self.takes_specs else limits.max_body)
+
     async def prepare(self, *, _redirect_to_login: bool = False) -> None:  # type: ignore[override]  # nothing to return
         connection: Any = self.request.connection
-        connection.set_max_body_size(self.max_body)
+        limit = self.max_body
+        connection.set_max_body_size(limit)
         length = self.request.headers.get("Content-Length", "0")
-        if length.isdigit() and int(length) > self.max_body:
-            raise TooLarge(f"the body has {length} bytes; the limit here is {self.max_body}")
+        if length.isdigit() and int(length) > limit:
+            raise TooLarge(f"the body has {length} bytes; the limit here is {limit}")
         await super().prepare()
 
     def data_received(self, chunk: bytes) -> None:
@@ -121,7 +131,7 @@ class WattleHandler(APIHandler):
         """The body as an object with no other keys than these; an empty body is an empty object."""
         found = self.read_json() if self._received.strip() else {}
         if not isinstance(found, dict):
-            raise InvalidRequest(f"the body must be a JSON object, not {type(found).__name__}")
+            raise InvalidRequest(f"the body must be a JSON object, not {describe(found)}")
         for name in found:
             if name not in allowed:
                 listed = ", ".join(allowed) or "nothing"

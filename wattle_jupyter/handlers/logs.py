@@ -16,7 +16,9 @@ from wattle_jupyter.handlers.runs import newest_attempt
 from wattle_jupyter.logs import PIECE, LogFile, follow
 from wattle_jupyter.wire import LogPage
 
+MIN_PAGE = 4  # bytes: any one character
 MAX_PAGE = 1 << 20
+ENDED = ("completed", "failed", "cancelled", "skipped")
 
 
 class LogSizes:
@@ -50,7 +52,8 @@ class TaskLogsHandler(WattleHandler):
     async def send_log(self, run: str, task: str) -> None:
         attempt = await newest_attempt(self.engine, run, task, self.get_query_argument("attempt", None))
         if attempt is None:
-            self.answer(LogPage(attempt="", offset=0, next_offset=0, size=0, end=False, text=""))
+            over = (await self.engine.scheduler.task(run, task))["state"] in ENDED
+            self.answer(LogPage(attempt="", offset=0, next_offset=0, size=0, end=over, text=""))
             return
         sizes = LogSizes(self, run, task, attempt)
         await sizes.load()
@@ -61,7 +64,7 @@ class TaskLogsHandler(WattleHandler):
                 self.answer(await self._page(file, sizes()))
 
     async def _page(self, file: LogFile, final_size: int | None) -> LogPage:
-        limit = self._number("limit", PIECE // 4, 1, MAX_PAGE)
+        limit = self._number("limit", PIECE // 4, MIN_PAGE, MAX_PAGE)
         offset = self._number("offset", 0, -(1 << 53), 1 << 53)
         size = file.size()
         start = offset if offset >= 0 else max(0, size + offset)
@@ -69,7 +72,7 @@ class TaskLogsHandler(WattleHandler):
         # a character that the limit cut in two is left for the next page
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         over = final_size is not None and start + len(data) >= size
-        text = decoder.decode(data, final=over or len(data) < 4)
+        text = decoder.decode(data, final=over)
         used = len(data) - len(decoder.getstate()[0])
         return LogPage(attempt=file.attempt, offset=start, next_offset=start + used, size=size, end=over, text=text)
 
@@ -154,7 +157,7 @@ class TaskLogStreamHandler(EventStream):
         while True:
             found = await newest_attempt(self.engine, run, task, chosen)
             state = (await self.engine.scheduler.task(run, task))["state"]
-            if found is not None or state in ("completed", "failed", "cancelled", "skipped"):
+            if found is not None or state in ENDED:
                 return found
             async for events in self.engine.scheduler.hub.follow(seq, run):
                 seq = events[-1].seq

@@ -9,7 +9,7 @@ from wattle_jupyter.engine import Engine
 from wattle_jupyter.errors import Conflict, NotFound
 from wattle_jupyter.handlers.base import WattleHandler, executes, reads, writes
 from wattle_jupyter.handlers.logs import TaskLogsHandler, TaskLogStreamHandler
-from wattle_jupyter.handlers.workflows import describe, load_spec
+from wattle_jupyter.handlers.workflows import detail, load_spec, params_of
 from wattle_jupyter.liverun import LiveRun
 from wattle_jupyter.model import Json, Workflow
 from wattle_jupyter.plan import Plan
@@ -104,7 +104,7 @@ class WorkerHandler(WattleHandler):
         if not data["tasks"]:
             raise Conflict(f"{worker} is the last worker of {workflow}; delete the workflow instead")
         await self.engine.scheduler.define(await load_spec(data))
-        self.answer(await describe(self.engine, workflow))
+        self.answer(await detail(self.engine, workflow))
 
 
 class WorkerStartHandler(WattleHandler):
@@ -117,7 +117,7 @@ class WorkerStartHandler(WattleHandler):
         run = await self.engine.scheduler.submit(
             definition,
             user=self.username,
-            params=body.get("params") or {},
+            params=params_of(body),
             only=[worker],
             given=await self._given(definition, worker),
             key=self.key,

@@ -10,9 +10,8 @@ from wattle_jupyter.engine import Engine
 from wattle_jupyter.errors import InvalidRequest
 from wattle_jupyter.handlers.base import WattleHandler, executes, reads, writes
 from wattle_jupyter.model import Json, Workflow
+from wattle_jupyter.shapes import describe
 from wattle_jupyter.wire import WorkflowDetail
-
-MAX_SPEC = 64 << 20
 
 
 async def load_spec(data: Json) -> Workflow:
@@ -20,7 +19,7 @@ async def load_spec(data: Json) -> Workflow:
     return await asyncio.to_thread(spec.load, data)
 
 
-async def describe(engine: Engine, name: str) -> WorkflowDetail:
+async def detail(engine: Engine, name: str) -> WorkflowDetail:
     """A definition with what its next run would stumble over."""
     found = await library.current(engine.store, name)
     workflow = await load_spec(found.spec)
@@ -33,17 +32,25 @@ async def start(engine: Engine, workflow: Workflow, body: dict[str, Json], user:
     changed = {k: body[k] for k in ("mode", "priority") if body.get(k) is not None}
     if changed:
         workflow = await load_spec({**spec.dump(workflow), **changed})
-    params = body.get("params") or {}
-    if not isinstance(params, dict):
-        raise InvalidRequest("params must be an object: {name: value}")
+    params = params_of(body)
     cause = body.get("cause", "api")
     if cause not in ("api", "cell", "cli", "sidebar"):
         raise InvalidRequest("cause must be one of api, cell, cli, sidebar")
     return await engine.scheduler.submit(workflow, user=user, params=params, cause=cause, key=key)
 
 
+def params_of(body: dict[str, Json]) -> dict[str, Json]:
+    """The params of a request. Raises InvalidRequest."""
+    params = body.get("params")
+    if params is None:
+        return {}
+    if not isinstance(params, dict):
+        raise InvalidRequest("params must be an object: {name: value}")
+    return params
+
+
 class WorkflowsHandler(WattleHandler):
-    max_body = MAX_SPEC
+    takes_specs = True
 
     @reads
     async def get(self) -> None:
@@ -54,13 +61,13 @@ class WorkflowsHandler(WattleHandler):
     async def post(self) -> None:
         workflow = await load_spec(self.read_json())
         await self.engine.scheduler.define(workflow)
-        self.answer(await describe(self.engine, workflow.name), 201)
+        self.answer(await detail(self.engine, workflow.name), 201)
 
 
 class WorkflowHandler(WattleHandler):
     @reads
     async def get(self, name: str) -> None:
-        self.answer(await describe(self.engine, name))
+        self.answer(await detail(self.engine, name))
 
     @writes
     async def delete(self, name: str) -> None:
@@ -78,7 +85,7 @@ class WorkflowStartHandler(WattleHandler):
 
 
 class RunsHandler(WattleHandler):
-    max_body = MAX_SPEC
+    takes_specs = True
 
     @reads
     async def get(self) -> None:
@@ -92,7 +99,10 @@ class RunsHandler(WattleHandler):
             raise InvalidRequest("give either `workflow`, the name of a defined one, or `spec`, a definition")
         data = body.get("spec")
         if data is None:
-            data = (await library.current(self.engine.store, str(body["workflow"]))).spec
+            name = body["workflow"]
+            if not isinstance(name, str):
+                raise InvalidRequest(f"workflow must be the name of one, not {describe(name)}")
+            data = (await library.current(self.engine.store, name)).spec
         run = await start(self.engine, await load_spec(data), body, self.username, self.key)
         self.answer(await self.engine.scheduler.detail(run), 201)
 
