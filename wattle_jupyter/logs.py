@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import stat
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from wattle_jupyter.executors import Chunk
+from wattle_jupyter.errors import Conflict
 
 TICK = 0.02
 """Seconds between two looks at a log that somebody watches."""
@@ -17,6 +19,15 @@ PIECE = 256 * 1024
 """Most bytes that are read from one log at a time."""
 
 _ID = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Bytes of one attempt's log, from ``offset`` on."""
+
+    attempt: str
+    offset: int
+    data: bytes
 
 
 class LogFile:
@@ -50,9 +61,15 @@ class LogFile:
     def _open(self) -> bool:
         if self._fd < 0:
             try:
-                self._fd = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                fd = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             except FileNotFoundError:
                 return False
+            except OSError as error:
+                raise Conflict(f"the log of attempt {self.attempt} cannot be read: {error.strerror}") from error
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                os.close(fd)
+                raise Conflict(f"the log of attempt {self.attempt} cannot be read: it is no regular file")
+            self._fd = fd
         return True
 
 

@@ -67,15 +67,6 @@ class Host:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Bytes of one attempt's log, from ``offset`` on."""
-
-    attempt: str
-    offset: int
-    data: bytes
-
-
 class Executor(Protocol):
     """Few verbs; see design of each implementation for how it keeps them."""
 
