@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from itertools import islice
 
 from wattle_jupyter.model import Event
 from wattle_jupyter.view import stamp
@@ -12,8 +14,8 @@ from wattle_jupyter.wire import EventView
 Reader = Callable[[int, str | None], Awaitable[list[Event]]]
 """``(seq, run) → events after seq`` from the store, oldest first, in pieces; an empty list when there are no more."""
 
-KEPT = 4096
-"""Newest events that are kept in memory. Who is further behind reads the store."""
+KEPT = 16_384
+"""How much is kept in memory, in events and views of task runs. Who is further behind reads the store."""
 
 
 class Hub:
@@ -22,7 +24,8 @@ class Hub:
     def __init__(self, read: Reader, newest: int) -> None:
         self.newest = newest
         self._read = read
-        self._kept: list[Event] = []
+        self._kept: deque[Event] = deque()
+        self._weight = 0
         self._changed = asyncio.Event()
         self._closed = False
 
@@ -30,8 +33,13 @@ class Hub:
         """Call after the commit, in the order of the commits."""
         if not events:
             return
+        if events[0].seq != self.newest + 1:  # what lies between is in the store, and only there
+            self._kept.clear()
+            self._weight = 0
         self._kept.extend(events)
-        del self._kept[:-KEPT]
+        self._weight += sum(map(_weight, events))
+        while self._weight > KEPT and self._kept:
+            self._weight -= _weight(self._kept.popleft())
         self.newest = events[-1].seq
         self._wake()
 
@@ -61,8 +69,12 @@ class Hub:
                 yield found
 
     def _from_memory(self, since: int, run: str | None) -> list[Event]:
-        first = max(0, since + 1 - self._kept[0].seq)
-        return [e for e in self._kept[first:] if e.seq > since and (run is None or e.run == run)]
+        first = max(0, since + 1 - self._kept[0].seq)  # they have no gaps
+        return [e for e in islice(self._kept, first, None) if run is None or e.run == run]
+
+
+def _weight(event: Event) -> int:
+    return 1 + len(event.body.get("tasks", ())) + len(event.body.get("run", {}).get("tasks", ()))
 
 
 def event_view(event: Event) -> EventView:

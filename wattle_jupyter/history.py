@@ -167,14 +167,10 @@ async def attempt(store: Store, attempt_id: str) -> Attempt:
     return rows.to_attempt(found[0])
 
 
-async def remembered(store: Store, key: str, verb: str) -> str | None:
-    """The run that an earlier request with this Idempotency-Key was about. Raises Conflict if that was another."""
-    found = await store.all("SELECT verb, run FROM request WHERE key = ?", (key,))
-    if not found:
-        return None
-    if found[0][0] != verb:
-        raise Conflict("this Idempotency-Key was used for another request; make a new key for each request")
-    return str(found[0][1])
+async def requests(store: Store, keys: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Those of these Idempotency-Keys that were used: key → verb and run of the request."""
+    sql = "SELECT key, verb, run FROM request WHERE key IN (SELECT value FROM json_each(?))"
+    return {key: (verb, run) for key, verb, run in await store.all(sql, (json.dumps(list(keys)),))}
 
 
 async def events_since(store: Store, seq: int, run: str | None, limit: int = 500) -> list[Event]:

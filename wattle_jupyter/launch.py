@@ -75,11 +75,11 @@ def environment(
     env["PYTHONUNBUFFERED"] = "1"
     if workflow.python:
         env.update(python_environment(workflow.python, env.get("PATH", "")))
-    if task.script is not None and task.script.endswith(".py"):
-        folder = posixpath.dirname(posixpath.join(working_dir(workflow, task), task.script))
-        env["PYTHONPATH"] = ":".join(filter(None, (folder, env.get("PYTHONPATH", ""))))
     for name, text in {**workflow.env, **task.env}.items():
         env[name] = template.render(text, values, quote=False)
+    if task.script is not None and task.script.endswith(".py"):  # as if it ran from its own folder
+        folder = posixpath.dirname(posixpath.join(working_dir(workflow, task), task.script))
+        env["PYTHONPATH"] = ":".join(filter(None, (folder, env.get("PYTHONPATH", ""))))
     for name, ref in task.inputs.items():
         env[f"WATTLE_INPUT_{name.upper()}"] = as_text(values.output(ref))
     env.update(names)

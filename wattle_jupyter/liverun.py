@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from wattle_jupyter.model import Attempt, Json, Run, State, TaskRun, Workflow
+from wattle_jupyter.model import Attempt, Event, Json, Run, State, TaskRun, Workflow
 from wattle_jupyter.plan import Plan
 from wattle_jupyter.view import count, run_summary, task_run_view
 from wattle_jupyter.wire import RunDetail, RunSummary, TaskRunView
@@ -96,3 +96,25 @@ def load(
     )
     live.active = sum(1 for a in attempts.values() if not a.state.final)
     return live
+
+
+@dataclass(slots=True)
+class Published:
+    """A live run as it was last committed: what the API answers from."""
+
+    detail: RunDetail
+    tasks: dict[str, int] = field(default_factory=dict)  # task → place in detail["tasks"]
+
+    def apply(self, event: Event) -> None:
+        self.detail.update(event.body["run"])
+        for view in event.body.get("tasks", ()):
+            self.detail["tasks"][self.tasks[view["task"]]] = view
+        self.detail["seq"] = event.seq
+
+    def copy(self) -> RunDetail:
+        """The run as it is now, whatever is committed later."""
+        return RunDetail(**{**self.detail, "tasks": list(self.detail["tasks"])})
+
+
+def published(detail: RunDetail) -> Published:
+    return Published(detail, {view["task"]: i for i, view in enumerate(detail["tasks"])})

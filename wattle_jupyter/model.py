@@ -5,6 +5,7 @@ Floor 0: no I/O and no clock. Times are seconds since the epoch as floats, in UT
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -31,6 +32,32 @@ class State(StrEnum):
     @property
     def final(self) -> bool:
         return self in FINAL
+
+
+MAX_DEPTH = 100
+"""Levels of lists and mappings in a JSON value. Deeper ones cannot be counted on to survive every parser."""
+
+
+def json_problem(value: object) -> str:
+    """Why this cannot be stored and sent as JSON, or nothing."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        children: list[object] = []
+        for item in level:
+            if isinstance(item, dict):
+                if not all(isinstance(key, str) for key in item):
+                    return "a key is not text"
+                children.extend(item.values())
+            elif isinstance(item, list | tuple):
+                children.extend(item)
+            elif isinstance(item, float) and not math.isfinite(item):
+                return f"{item} is not JSON"
+            elif item is not None and not isinstance(item, str | int | float):
+                return f"a {type(item).__name__} is not JSON"
+        if not children:
+            return ""
+        level = children
+    return f"it is nested deeper than {MAX_DEPTH} levels"
 
 
 FINAL = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED, State.SKIPPED})
@@ -79,7 +106,8 @@ class Task:
     """A node of a workflow.
 
     ``run`` is a command line for ``sh`` (str) or an argument list (tuple); both may hold ``{{ templates }}``.
-    ``script`` names the file that ``run`` starts with when its suffix says so (.py .R .sh): it is snapshotted at submit.
+    ``script`` names the file that ``run`` starts with when its suffix says so (.py .R .sh): it is
+    snapshotted at submit.
     """
 
     name: str

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import posixpath
-from collections.abc import Mapping
+import stat
 from pathlib import Path
 
-from wattle_jupyter.model import Json, Task
+from wattle_jupyter.model import Json, Task, json_problem
 
 MAX_VALUES = 1 << 20
 """Bytes of values that one attempt may write. Bigger things are files."""
@@ -33,32 +34,49 @@ def collect(task: Task, folder: str, output_file: Path) -> tuple[Found, list[str
             found[name] = ("file", path, os.stat(path).st_size)  # noqa: PTH116
         except OSError as error:
             missing.append(f"output {name} is missing: {output.path} ({error.strerror})")
+        except ValueError as error:  # a NUL, or what no file name can hold
+            missing.append(f"output {name} is missing: {output.path!r} is no path ({error})")
     return found, missing
 
 
 def read_values(path: Path) -> tuple[dict[str, Json], str]:
     """``key=value`` lines and JSON objects, one a line; the last one of a name counts. With what cannot be read."""
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_VALUES + 1)
+        content = _read(path)
     except FileNotFoundError:
         return {}, ""
     except OSError as error:
         return {}, f"$WATTLE_OUTPUT cannot be read: {error.strerror}"
+    if content is None:
+        return {}, "$WATTLE_OUTPUT is no regular file; append lines to it, and leave it where it is"
     if len(content) > MAX_VALUES:
         return {}, "$WATTLE_OUTPUT holds more than 1 MiB; write big things to files and declare their paths"
     values: dict[str, Json] = {}
-    for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), 1):
-        if line.strip() and not _take(line, values):
+    for number, line in enumerate(content.decode("utf-8", "replace").split("\n"), 1):
+        if line.strip() and not _take(line.removesuffix("\r"), values):
             return values, f"line {number} of $WATTLE_OUTPUT is neither `key=value` nor a JSON object: {line[:60]!r}"
     return values, ""
+
+
+def _read(path: Path) -> bytes | None:
+    """At most one byte more than is allowed; None for what could block or lead elsewhere: the task made this file."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return None
+        raise
+    with open(fd, "rb") as file:  # noqa: PTH123 - a descriptor
+        return file.read(MAX_VALUES + 1) if stat.S_ISREG(os.fstat(fd).st_mode) else None
 
 
 def _take(line: str, values: dict[str, Json]) -> bool:
     if line.lstrip().startswith("{"):
         try:
-            found = json.loads(line, parse_constant=_refuse)
-        except ValueError:
+            found = json.loads(line)
+        except (ValueError, RecursionError):
+            return False
+        if json_problem(found):
             return False
         values.update(found)
         return True
@@ -67,10 +85,6 @@ def _take(line: str, values: dict[str, Json]) -> bool:
         return False
     values[name.strip()] = text
     return True
-
-
-def _refuse(constant: str) -> Mapping[str, Json]:
-    raise ValueError(f"{constant} is not JSON")
 
 
 def declared(task: Task, folder: str) -> dict[str, Json]:

@@ -72,7 +72,7 @@ def suggestion(name: str, known: Collection[str]) -> str:
 
 def _number(args: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
     text = args.get(name, str(default))
-    if not text.isascii() or not text.isdigit() or not low <= int(text[:12]) <= high:
+    if not text.isascii() or not text.isdigit() or len(text) > 12 or not low <= int(text) <= high:
         raise InvalidRequest(f"{name} must be a whole number from {low} to {high}, not {text[:40]!r}")
     return int(text)
 

@@ -13,9 +13,9 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from wattle_jupyter.errors import Problem, SpecError
+from wattle_jupyter.errors import Problem, SpecError, StoreUnavailable
 from wattle_jupyter.launch import INTERPRETERS, python_environment, working_dir
-from wattle_jupyter.model import Task, Workflow
+from wattle_jupyter.model import Task, Workflow, json_problem
 
 MAX_SCRIPT = 64 << 20
 """Bytes."""
@@ -111,7 +111,10 @@ def _keep(source: str, objects: Path) -> str:
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
     target = objects / digest[:2] / digest / posixpath.basename(source)
     if not target.exists():
-        publish(target, content)
+        try:
+            publish(target, content)
+        except OSError as error:
+            raise StoreUnavailable(f"a copy of {source} cannot be kept in {objects}: {error.strerror}") from error
     return str(target)
 
 
@@ -131,10 +134,15 @@ def publish(target: Path, content: bytes) -> None:
 
 
 def params(workflow: Workflow, given: Mapping[str, object]) -> dict[str, object]:
-    """The params of a run: the workflow's, with those given in their place. Raises SpecError for unknown names."""
+    """The params of a run: the workflow's, with those given in their place. Raises SpecError for unknown
+    names and for what is not JSON."""
     unknown = [name for name in given if name not in workflow.params]
     if unknown:
         known = ", ".join(workflow.params) or "none"
         reason = f"{workflow.name} has no param"
         raise SpecError([Problem(f"params.{n}", f"{reason} {n}", f"it has: {known}") for n in unknown])
-    return {**workflow.params, **given}
+    chosen = {**workflow.params, **given}
+    faulty = [(name, problem) for name, value in chosen.items() if (problem := json_problem(value))]
+    if faulty:
+        raise SpecError([Problem(f"params.{name}", problem, "give it a JSON value") for name, problem in faulty])
+    return chosen

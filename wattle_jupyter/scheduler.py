@@ -8,23 +8,27 @@ or acknowledged before the commit that says so.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from wattle_jupyter import history, launch, library, outputs, preflight, spec
 from wattle_jupyter.change import Change, Request
-from wattle_jupyter.errors import NotFound, StoreUnavailable, Unavailable
+from wattle_jupyter.errors import Conflict, NotFound, StoreUnavailable, Unavailable, WattleError
 from wattle_jupyter.events import Hub
-from wattle_jupyter.executors import AttemptSpec, Executor, Fact
-from wattle_jupyter.liverun import LiveRun
-from wattle_jupyter.model import Attempt, AttemptState, Event, Json, Run, State, Task, Workflow
-from wattle_jupyter.statemachine import Effects, Limits, StateMachine
+from wattle_jupyter.executors import Executor, Fact
+from wattle_jupyter.launcher import Launcher
+from wattle_jupyter.liverun import LiveRun, Published, published
+from wattle_jupyter.model import AttemptState, Event, Json, Run, State, Workflow
+from wattle_jupyter.outbox import Outbox
+from wattle_jupyter.statemachine import Limits, StateMachine
+from wattle_jupyter.stimulus import Asked, EndedMeanwhile, Stimulus
 from wattle_jupyter.store import Store
 from wattle_jupyter.verdict import End
 from wattle_jupyter.wire import RunDetail, RunSummary, TaskRunView
@@ -33,34 +37,7 @@ T = TypeVar("T")
 Clock = Callable[[], float]
 
 RETRY_COMMIT = 0.5  # seconds between tries while the disk does not take a commit
-
-
-@dataclass(slots=True)
-class _Stimulus:
-    """Something to tell the state machine, and whoever waits until it is committed."""
-
-    tell: Callable[[float], Any]
-    done: asyncio.Future[Any] | None = None
-    result: Any = None
-    error: Exception | None = None
-
-
-@dataclass(slots=True)
-class Published:
-    """A live run as it was last committed: what the API answers from."""
-
-    detail: RunDetail
-    tasks: dict[str, int] = field(default_factory=dict)  # task → place in detail["tasks"]
-
-    def apply(self, event: Event) -> None:
-        self.detail.update(event.body["run"])
-        for view in event.body.get("tasks", ()):
-            self.detail["tasks"][self.tasks[view["task"]]] = view
-        self.detail["seq"] = event.seq
-
-
-def published(detail: RunDetail) -> Published:
-    return Published(detail, {view["task"]: i for i, view in enumerate(detail["tasks"])})
+KEPT_SIZES = 10_000  # final sizes of logs that are kept in memory
 
 
 class Scheduler:
@@ -89,9 +66,14 @@ class Scheduler:
         self._environ = dict(os.environ if environ is None else environ)
         self._clock = clock
         self._log = log or logging.getLogger("wattle")
-        self._inbox: list[_Stimulus] = []
+        self._inbox: list[Stimulus] = []
+        self._batch: list[Stimulus] = []
         self._wake = asyncio.Event()
         self._stopping = False
+        self._broken = ""  # the error of our own that ended the loop
+        self._troubles: dict[str, str] = {}  # by what has it: scheduler, store, executor
+        self._launcher = Launcher(store.folder, self._environ, limits.grace)
+        self._outbox = Outbox(executor, partial(self._set_trouble, "executor"))
         self._tasks: list[asyncio.Task[None]] = []
         self._reopening = asyncio.Lock()
         self._order = asyncio.Lock()  # commits are published in the order in which they were made
@@ -109,14 +91,15 @@ class Scheduler:
         self._machine = StateMachine(
             self.limits,
             ids=lambda: uuid.uuid4().hex,
-            prepare=self._prepare,
+            prepare=self._launcher.check,
             executor=self.executor.name,
             host=host.name,
             boot_id=host.boot_id,
             epoch=epoch,
         )
         await self._recover()
-        self._tasks = [asyncio.create_task(self._guard(self._loop)), asyncio.create_task(self._guard(self._listen))]
+        loops = (self._loop, self._listen, self._outbox.run)
+        self._tasks = [asyncio.create_task(self._guard(loop)) for loop in loops]
 
     async def stop(self) -> None:
         """Finish the commit that is under way, then let go of executor and hub. The store is the caller's to close."""
@@ -124,38 +107,50 @@ class Scheduler:
         self._wake.set()
         if self._tasks:
             await asyncio.wait({self._tasks[0]}, timeout=5)
+            with contextlib.suppress(TimeoutError):  # what is owed then is known from the store at the next start
+                await asyncio.wait_for(self._outbox.drained(), 1)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for stimulus in self._inbox:
-            _settle(stimulus, Unavailable("the server is stopping; ask again in a moment"))
+        self._refuse(Unavailable("the server is stopping; ask again in a moment"))
         self.hub.close()
         await self.executor.close()
+
+    def _refuse(self, error: Exception) -> None:
+        """Answer everybody who waits; what they asked for is committed whole or not at all."""
+        for stimulus in (*self._batch, *self._inbox):
+            stimulus.settle(error)
+        self._batch, self._inbox = [], []
 
     async def _recover(self) -> None:
         now = self._clock()
         for live in await history.going_on(self.store):
+            self.live[live.run.id] = published(live.detail(self.hub.newest))  # before anything changes in memory
             self._machine.adopt(live, now)
-            self.live[live.run.id] = published(live.detail(self.hub.newest))
         rows = {a.id: a.boot_id for _, _, a in self._machine.by_attempt.values()}
         facts = await self.executor.inspect(rows) if rows else []
         await self._take_facts(facts)
 
     async def _guard(self, loop: Callable[[], Awaitable[None]]) -> None:
-        """A loop that ended by an error would be a silent server: say it, and let health show it."""
+        """A loop that ended by an error would be a silent server: say it, and answer who waits.
+
+        Nothing goes on after it: what is in memory may be half a step. The next start reads the truth from the disk.
+        """
         try:
             await loop()
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is told
             self._log.exception("the scheduler stopped")
-            self._set_trouble(f"the scheduler stopped by an error of its own: {error!r}; restart the server")
-            raise
+            self._broken = (
+                f"the scheduler stopped by an error of its own: {error!r}; restart the server, nothing is lost"
+            )
+            self._set_trouble("scheduler", self._broken)
+            self._refuse(Unavailable(self._broken))
+            self._wake.set()
 
     # ------------------------------------------------------------------------------------------------ the loop
 
     async def _loop(self) -> None:
-        while not self._stopping:
+        while not self._stopping and not self._broken:
             await self._step()
             await self._wait()
 
@@ -170,20 +165,61 @@ class Scheduler:
 
     async def _step(self) -> None:
         """Everything that is in the inbox: one change, one commit."""
-        batch, self._inbox = self._inbox, []
+        self._batch, self._inbox = self._inbox, []
+        await self._recall(self._batch)
         now = self._clock()
-        for stimulus in batch:
-            try:
-                stimulus.result = stimulus.tell(now)
-            except Exception as error:  # noqa: BLE001 - a bad request must not stop the loop; it is told to whoever asked
-                stimulus.error = error
+        for stimulus in self._batch:
+            self._hear(stimulus, now)
         self._machine.advance(now)
         change, effects = self._machine.take(now)
         if change:
             await self._commit(change)
-        await self._act(effects)
-        for stimulus in batch:
-            _settle(stimulus, stimulus.error)
+        for run in effects.finished:
+            self.live.pop(run, None)
+        for stimulus in self._batch:
+            stimulus.settle()
+        self._batch = []
+        starts = [self._launcher.spec(live, task, attempt) for live, task, attempt in effects.start]
+        self._outbox.put(starts, effects.stop, effects.acknowledge)
+
+    async def _recall(self, batch: Sequence[Stimulus]) -> None:
+        """Answer repeats of requests. Exact, because only this loop makes new ones: none is committed meanwhile."""
+        asking = [s for s in batch if s.asked is not None]
+        if not asking:
+            return
+        try:
+            known = await history.requests(self.store, [s.asked.key for s in asking if s.asked])
+        except StoreUnavailable as error:
+            for stimulus in asking:
+                stimulus.settle(error)
+            return
+        for stimulus in asking:
+            if stimulus.asked and stimulus.asked.key in known:
+                self._answer_repeat(stimulus, *known[stimulus.asked.key])
+
+    @staticmethod
+    def _answer_repeat(stimulus: Stimulus, verb: str, run: str) -> None:
+        assert stimulus.asked is not None
+        try:
+            stimulus.result = stimulus.asked.repeated(verb, run)
+        except Conflict as error:
+            stimulus.error = error
+        stimulus.settle()
+
+    def _hear(self, stimulus: Stimulus, now: float) -> None:
+        if stimulus.done is not None and stimulus.done.done():
+            return  # answered already, or whoever asked was refused
+        asked = stimulus.asked
+        twin = next((r for r in self._machine.change.requests if asked and r.key == asked.key), None)
+        try:
+            if twin is not None and asked is not None:
+                stimulus.result = asked.repeated(twin.verb, twin.run)
+            else:
+                stimulus.result = stimulus.tell(now)
+        except WattleError as error:  # any other error is one of our own and ends the loop
+            if stimulus.done is None:
+                raise
+            stimulus.error = error
 
     async def _commit(self, change: Change) -> None:
         """Commit, however long the disk refuses, then publish."""
@@ -193,11 +229,11 @@ class Scheduler:
                     events = await self.store.commit(change)
                     break
                 except StoreUnavailable as error:
-                    self._set_trouble(str(error))
-                    if self._stopping:
+                    self._set_trouble("store", str(error))
+                    if self._stopping or self._broken:
                         raise
                     await asyncio.sleep(RETRY_COMMIT)
-            self._set_trouble(None)
+            self._set_trouble("store", None)
             self._publish(change, events)
 
     def _publish(self, change: Change, events: Sequence[Event]) -> None:
@@ -208,29 +244,23 @@ class Scheduler:
             elif event.run in self.live:
                 self.live[event.run].apply(event)
         for attempt, _ in change.attempts.values():
-            if attempt.state.final and attempt.log_size is not None:
-                self.final_sizes[attempt.id] = attempt.log_size
+            if attempt.state.final:  # one that never started or is lost has no size: what is there is all
+                self.final_sizes[attempt.id] = attempt.log_size or 0
+        while len(self.final_sizes) > KEPT_SIZES:
+            del self.final_sizes[next(iter(self.final_sizes))]
         self.hub.publish(events)
 
-    async def _act(self, effects: Effects) -> None:
-        """What the commit allows now. An executor that cannot be reached catches up when it is back."""
-        if effects.start:
-            await self.executor.submit([self._spec(live, task, attempt) for live, task, attempt in effects.start])
-        for attempt, grace in effects.stop:
-            await self.executor.signal(attempt, "stop", grace)
-        if effects.acknowledge:
-            await self.executor.acknowledge(effects.acknowledge)
-        for run in effects.finished:
-            self.live.pop(run, None)
-        if len(self.final_sizes) > 10_000:
-            self.final_sizes.clear()
-
-    def _set_trouble(self, trouble: str | None) -> None:
-        if trouble != self.trouble:
-            self.trouble = trouble
-            (self._log.error if trouble else self._log.info)("wattle: %s", trouble or "the store can be written again")
-            for tell in self.on_trouble:
-                tell(trouble)
+    def _set_trouble(self, of: str, trouble: str | None) -> None:
+        if trouble == self._troubles.get(of):
+            return
+        if trouble:
+            self._troubles[of] = trouble
+        else:
+            del self._troubles[of]
+        self.trouble = next(iter(self._troubles.values()), None)
+        (self._log.error if trouble else self._log.info)("wattle: %s", trouble or f"the {of} works again")
+        for tell in self.on_trouble:
+            tell(self.trouble)
 
     # ------------------------------------------------------------------------------------------------ facts
 
@@ -239,9 +269,12 @@ class Scheduler:
             await self._take_facts(facts)
 
     async def _take_facts(self, facts: Sequence[Fact]) -> None:
-        for fact in facts:
+        if self._broken:
+            return  # the executor holds them until they are acknowledged
+        for told in facts:
+            fact = replace(told, why=_plain(told.why))
             end = await self._end(fact) if fact.kind == "exited" else None
-            self._inbox.append(_Stimulus(partial(self._tell, fact, end)))
+            self._inbox.append(Stimulus(partial(self._tell, fact, end)))
         self._wake.set()
 
     def _tell(self, fact: Fact, end: End | None, now: float) -> None:
@@ -275,56 +308,27 @@ class Scheduler:
             live, task_run, _ = known
             task = live.workflow.tasks[task_run.task]
             if task.outputs:
-                folder, file = launch.working_dir(live.workflow, task), self._attempt_folder(fact.id) / "output"
+                folder, file = launch.working_dir(live.workflow, task), self._launcher.output_file(fact.id)
                 values, missing = await asyncio.to_thread(outputs.collect, task, folder, file)
-        return End(code=fact.code, signal=fact.signal, why=fact.why, values=values, missing=missing)
-
-    # ------------------------------------------------------------------------------------------------ launching
-
-    def _attempt_folder(self, attempt: str) -> Any:
-        return self.store.folder / "attempts" / attempt
-
-    def _values(self, live: LiveRun) -> launch.Values:
-        return launch.Values(live.run.params, live.values)
-
-    def _prepare(self, live: LiveRun, task: Task) -> None:
-        values = self._values(live)
-        launch.argv(live.workflow, task, values, live.run.scripts.get(task.name))
-        launch.environment(live.workflow, task, values, {}, {})
-
-    def _spec(self, live: LiveRun, task: Task, attempt: Attempt) -> AttemptSpec:
-        values = self._values(live)
-        names = {
-            "WATTLE_RUN": live.run.id,
-            "WATTLE_TASK_RUN": attempt.task_run,
-            "WATTLE_ATTEMPT": attempt.id,
-            "WATTLE_OUTPUT": str(self._attempt_folder(attempt.id) / "output"),
-        }
-        return AttemptSpec(
-            id=attempt.id,
-            task_run=attempt.task_run,
-            run=live.run.id,
-            n=attempt.n,
-            round=attempt.round,
-            epoch=attempt.epoch,
-            argv=launch.argv(live.workflow, task, values, live.run.scripts.get(task.name)),
-            cwd=launch.working_dir(live.workflow, task),
-            env=launch.environment(live.workflow, task, values, self._environ, names),
-            timeout=task.timeout,
-            grace=self.limits.grace if task.grace is None else task.grace,
-            keep_children=task.keep_children,
-            exit_file=task.exit_file,
+        return End(
+            code=fact.code, signal=fact.signal, why=fact.why, values=values, missing=[_plain(text) for text in missing]
         )
 
     # ------------------------------------------------------------------------------------------------ requests
 
-    async def _ask(self, tell: Callable[[float], T]) -> T:
-        """Have the loop do something; returns once it is committed."""
+    def _check_open(self) -> None:
+        """Refuse at once what could only wait."""
         if self._stopping:
             raise Unavailable("the server is stopping; ask again in a moment")
-        if self._tasks and self._tasks[0].done():
-            raise Unavailable(self.trouble or "the scheduler does not run; restart the server, nothing is lost")
-        stimulus = _Stimulus(tell, asyncio.get_running_loop().create_future())
+        if self._broken:
+            raise Unavailable(self._broken)
+        if "store" in self._troubles:
+            raise StoreUnavailable(self._troubles["store"])
+
+    async def _ask(self, tell: Callable[[float], T], asked: Asked | None = None) -> T:
+        """Have the loop do something; returns once it is committed."""
+        self._check_open()
+        stimulus = Stimulus(tell, asyncio.get_running_loop().create_future(), asked)
         self._inbox.append(stimulus)
         self._wake.set()
         assert stimulus.done is not None
@@ -332,16 +336,26 @@ class Scheduler:
 
     async def define(self, workflow: Workflow) -> str:
         """Keep a workflow as the current version of its name. Returns its row id."""
-        async with self._order:
-            now = self._clock()
-            row, event = await library.save(self.store, spec.dump(workflow), spec.digest(workflow), now, named=True)
-            self.hub.publish([event] if event else [])
-        return row
+
+        async def save() -> str:
+            async with self._order:
+                now = self._clock()
+                row, event = await library.save(self.store, spec.dump(workflow), spec.digest(workflow), now, named=True)
+                self.hub.publish([event] if event else [])
+            return row
+
+        self._check_open()
+        return await asyncio.shield(asyncio.ensure_future(save()))  # committed is published, whoever went away
 
     async def undefine(self, name: str) -> None:
         """Hide a workflow. Raises NotFound."""
-        async with self._order:
-            self.hub.publish([await library.delete(self.store, name, self._clock())])
+
+        async def hide() -> None:
+            async with self._order:
+                self.hub.publish([await library.delete(self.store, name, self._clock())])
+
+        self._check_open()
+        await asyncio.shield(asyncio.ensure_future(hide()))
 
     async def submit(
         self,
@@ -356,17 +370,21 @@ class Scheduler:
     ) -> str:
         """Start a run. Returns its id, once it is committed.
 
-        Raises SpecError if something that it needs is not there, TooManyRuns if the queue is full. The same ``key``
-        starts one run only.
+        Raises SpecError if something that it needs is not there, TooManyRuns if the queue is full, NotFound if
+        ``only`` names no task. The same ``key`` starts one run only.
         """
-        if key and (known := await history.remembered(self.store, key, "submit")):
-            return known
+        self._check_open()
+        asked = Asked(key, "submit", None) if key else None
+        if asked and (known := await history.requests(self.store, [asked.key])):
+            return asked.repeated(*known[asked.key])
         chosen = preflight.params(workflow, params or {})
+        unknown = [name for name in only or () if name not in workflow.tasks]
+        if unknown:
+            raise NotFound(f"{workflow.name} has no task {unknown[0]!r}")
         await asyncio.to_thread(preflight.check, workflow, self._environ.get("PATH", os.defpath))
         scripts = await asyncio.to_thread(preflight.snapshot_scripts, workflow, self.store.folder / "objects")
         snapshot, digest = spec.dump(workflow), spec.digest(workflow)
-        async with self._order:
-            row, _ = await library.save(self.store, snapshot, digest, self._clock(), named=False)
+        row, _ = await library.save(self.store, snapshot, digest, self._clock(), named=False)
         run = Run(
             id=uuid.uuid4().hex,
             workflow=workflow.name,
@@ -376,88 +394,87 @@ class Scheduler:
             params=chosen,
             mode=workflow.mode,
             priority=workflow.priority,
-            user=user,
+            user=_plain(user),
             cause=cause,
             scripts=scripts,
             only=None if only is None else list(only),
             given=dict(given or {}),
         )
-        return await self._ask(lambda now: self._submit(run, workflow, key, now))
+        return await self._ask(lambda now: self._submit(run, workflow, key, now), asked)
 
     def _submit(self, run: Run, workflow: Workflow, key: str | None, now: float) -> str:
-        if key and (twin := self._same_key(key)):
-            return twin
         run.created_at = now
         self._machine.submit(run, workflow, Request(key, "submit", run.id) if key else None)
         return run.id
 
-    def _same_key(self, key: str) -> str | None:
-        """A request of this very batch with the same key."""
-        return next((r.run for r in self._machine.change.requests if r.key == key), None)
-
     async def cancel(self, run_id: str, user: str, key: str | None = None) -> None:
         """Stop a run. Harmless if it has ended. Raises NotFound."""
-        await self._verb(run_id, "cancel", key, lambda now, request: self._machine.cancel(run_id, user, now, request))
+        user = _plain(user)
+        await self._end_by_user(
+            run_id, "cancel", key, lambda run, now, request: self._machine.cancel(run, user, now, request)
+        )
 
     async def stop_task(self, run_id: str, task: str, user: str, key: str | None = None) -> None:
         """Stop one task of a run. Harmless if it has ended. Raises NotFound."""
-        await self._verb(run_id, "stop", key, lambda now, request: self._machine.stop(run_id, task, user, now, request))
+        user = _plain(user)
+        await self._end_by_user(
+            run_id, "stop", key, lambda run, now, request: self._machine.stop(run, task, user, now, request)
+        )
 
-    async def retry(self, run_id: str, tasks: Sequence[str] | None, key: str | None = None) -> None:
-        """New attempts for what failed. Raises NotFound, Conflict if there is nothing to retry."""
-        async with self._reopening:  # only a retry changes a run that ended: what is loaded here stays true
-            if run_id not in self.live:
-                await self._reopen(run_id)
-            try:
-                await self._verb(
-                    run_id, "retry", key, lambda now, request: self._machine.retry(run_id, tasks, now, request)
-                )
-            finally:
-                await self._ask(lambda now: self._let_go(run_id))
-
-    async def _verb(
-        self, run_id: str, verb: str, key: str | None, tell: Callable[[float, Request | None], None]
+    async def _end_by_user(
+        self, text: str, verb: str, key: str | None, tell: Callable[[str, float, Request | None], None]
     ) -> None:
-        if key and await history.remembered(self.store, key, verb):
-            return
+        run_id = await history.resolve(self.store, text)
         request = Request(key, verb, run_id) if key else None
 
         def apply(now: float) -> None:
-            if key and self._same_key(key):
-                return
-            if run_id not in self._machine.live and verb != "retry":
-                if request:
-                    self._machine.repeat(request)
-                return
-            tell(now, request)
+            if run_id in self._machine.live:
+                tell(run_id, now, request)
+            elif request:
+                self._machine.repeat(request)
 
-        await history.resolve(self.store, run_id)
-        await self._ask(apply)
+        await self._ask(apply, Asked(key, verb, run_id) if key else None)
 
-    async def _reopen(self, run_id: str) -> None:
-        """Have a run that ended in memory again, for a retry."""
-        live = await history.load(self.store, run_id)
+    async def retry(self, run_id: str, tasks: Sequence[str] | None, key: str | None = None) -> None:
+        """New attempts for what failed. Raises NotFound, Conflict if there is nothing to retry."""
+        self._check_open()
+        run_id = await history.resolve(self.store, run_id)
+        async with self._reopening:  # only a retry changes a run that ended: what is loaded here stays true
+            while True:
+                with contextlib.suppress(EndedMeanwhile):
+                    await self._retry(run_id, tasks, key)
+                    return
 
-        def adopt(now: float) -> None:
+    async def _retry(self, run_id: str, tasks: Sequence[str] | None, key: str | None) -> None:
+        ended = None if run_id in self._machine.live else await history.load(self.store, run_id)
+        request = Request(key, "retry", run_id) if key else None
+
+        def apply(now: float) -> None:
             if run_id not in self._machine.live:
-                self._machine.adopt(live, now)
-                self.live[run_id] = published(live.detail(self.hub.newest))
+                if ended is None or not ended.run.state.final:
+                    raise EndedMeanwhile("look again")
+                self._reopen(ended, tasks, now, request)
+            else:
+                self._machine.retry(run_id, tasks, now, request)
 
-        await self._ask(adopt)
+        await self._ask(apply, Asked(key, "retry", run_id) if key else None)
 
-    def _let_go(self, run_id: str) -> None:
-        """A run that was taken in for a retry which was refused."""
-        live = self._machine.live.get(run_id)
-        if live is not None and live.run.state.final:
-            del self._machine.live[run_id]
-            self.live.pop(run_id, None)
+    def _reopen(self, live: LiveRun, tasks: Sequence[str] | None, now: float, request: Request | None) -> None:
+        """Have a run that ended in memory again, if its retry makes sense."""
+        self.live[live.run.id] = published(live.detail(self.hub.newest))
+        self._machine.adopt(live, now)
+        try:
+            self._machine.retry(live.run.id, tasks, now, request)
+        except WattleError:
+            del self._machine.live[live.run.id], self.live[live.run.id]
+            raise
 
     # ------------------------------------------------------------------------------------------------ answers
 
     async def detail(self, run_id: str) -> RunDetail:
         """A run as last committed. Raises NotFound."""
         if run_id in self.live:
-            return self.live[run_id].detail
+            return self.live[run_id].copy()
         seq = self.hub.newest
         return (await history.load(self.store, run_id)).detail(seq)
 
@@ -467,6 +484,9 @@ class Scheduler:
 
     async def task(self, run_id: str, task: str) -> TaskRunView:
         """One task run as last committed. Raises NotFound."""
+        live = self.live.get(run_id)
+        if live is not None and task in live.tasks:
+            return live.detail["tasks"][live.tasks[task]]
         found = next((t for t in (await self.detail(run_id))["tasks"] if t["task"] == task), None)
         if found is None:
             raise NotFound(f"run {run_id} has no task {task!r}")
@@ -479,16 +499,12 @@ class Scheduler:
     @property
     def pending(self) -> bool:
         """Is there work that has not ended?"""
-        return any(p.detail["state"] not in _FINAL for p in self.live.values())
+        return bool(self._inbox) or any(p.detail["state"] not in _FINAL for p in self.live.values())
 
 
 _FINAL = frozenset(str(s) for s in State if s.final)
 
 
-def _settle(stimulus: _Stimulus, error: Exception | None) -> None:
-    if stimulus.done is None or stimulus.done.done():
-        return
-    if error is not None:
-        stimulus.done.set_exception(error)
-    else:
-        stimulus.done.set_result(stimulus.result)
+def _plain(text: str) -> str:
+    """Text that UTF-8 can hold: file names and errors may carry lone surrogates, which no database takes."""
+    return text.encode("utf-8", "replace").decode()

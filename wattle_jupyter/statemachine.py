@@ -125,7 +125,8 @@ class StateMachine:
 
     def submit(self, run: Run, workflow: Workflow, request: Request | None = None) -> LiveRun:
         """Take a new run in. It starts in the same step if there is a place for it."""
-        if self.queued_runs >= self.limits.max_queued_runs:
+        # the queue may hold runs that were cancelled meanwhile, never too few: it spares the count of all
+        if len(self._queue) >= self.limits.max_queued_runs and self.queued_runs >= self.limits.max_queued_runs:
             raise TooManyRuns(
                 f"{self.limits.max_queued_runs} runs wait already, which is the limit of this store; "
                 "wait for some to end or cancel some"
@@ -149,6 +150,9 @@ class StateMachine:
                 self.by_attempt[attempt.id] = (live, task_run, attempt)
                 if task_run.stop_at is not None or live.run.cancel_at is not None:
                     self._signal(live, task_run)
+        failed = next(live.in_state(State.FAILED), None)
+        if failed is not None and live.workflow.on_failure != "continue":
+            live.stopping = f"{failed.task} failed"
         if live.run.state in (State.CREATED, State.QUEUED):
             self._enqueue(live)
         elif live.run.state is State.RUNNING:
@@ -211,9 +215,14 @@ class StateMachine:
     def started(self, attempt_id: str, pid: int | None, boot_id: str, at: float | None) -> None:
         """The process of an attempt runs."""
         known = self.by_attempt.get(attempt_id)
-        if known is None or known[2].state is not AttemptState.STARTING:
+        if known is None:
             return
-        attempt = known[2]
+        live, task_run, attempt = known
+        if task_run.reason:  # its host can be reached again
+            self._touch(live, task_run)
+            task_run.reason = ""
+        if attempt.state is not AttemptState.STARTING:
+            return
         self.change.touch_attempt(attempt)
         attempt.state, attempt.pid, attempt.started_at = AttemptState.RUNNING, pid, at
         attempt.boot_id = boot_id or attempt.boot_id

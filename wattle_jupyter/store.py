@@ -50,6 +50,7 @@ class Store:
         self.generation = uuid.uuid4().hex
         self._db = db
         self._lock = lock
+        self._closing: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(cls, folder: Path) -> Store:
@@ -75,18 +76,28 @@ class Store:
 
     async def close(self) -> None:
         """Close the database, then let the lock go. Safe to call twice."""
-        if self._lock < 0:
-            return
-        await self._db.close()
-        os.close(self._lock)
-        self._lock = -1
+        lock, self._lock = self._lock, -1
+        if lock >= 0:
+            self._closing = asyncio.ensure_future(self._close(lock))
+        if self._closing is not None:
+            await asyncio.shield(self._closing)
+
+    async def _close(self, lock: int) -> None:
+        try:
+            await self._db.close()
+        finally:
+            os.close(lock)
 
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``query`` in the database's thread. It must not write."""
+        if self._lock < 0:
+            raise StoreUnavailable(f"the store {self.folder} is closed; ask again when a server owns it")
         # aiosqlite has no public way to run one function whole in its thread, which is what a transaction needs
         task = asyncio.ensure_future(self._db._execute(query, self._db._conn))  # type: ignore[no-untyped-call]
         try:
             return await asyncio.shield(task)
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError):
+            raise  # an error of our own: trying again would not help
         except sqlite3.Error as error:
             raise StoreUnavailable(f"the store {self.folder} cannot be used: {error}; see `wattle doctor`") from error
 
@@ -118,16 +129,16 @@ class Store:
     async def commit(self, change: Change) -> list[Event]:
         """Write a change in one transaction. Returns its events with their numbers.
 
-        The rows are taken when this is called, so the objects may change while the disk is busy.
+        The rows are taken when this is called, so the objects may change while the disk is busy. The bodies of events
+        must not: they become text in the database's thread.
         """
         statements = rows.statements(change)
-        drafts = [(d.run, d.kind, change.at, json.dumps(d.body, separators=(",", ":"))) for d in change.events]
 
         def transaction(db: sqlite3.Connection) -> int:
             for statement in statements:
                 statement.run(db)
             first = db.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()[0] + 1
-            numbered = ((first + i, *draft) for i, draft in enumerate(drafts))
+            numbered = ((first + i, d.run, d.kind, change.at, _text(d.body)) for i, d in enumerate(change.events))
             db.executemany("INSERT INTO event (seq, run, kind, at, body) VALUES (?, ?, ?, ?, ?)", numbered)
             return int(first)
 
@@ -142,6 +153,10 @@ class Store:
         return await self.read(lambda db: db.execute(sql, args).fetchall())
 
 
+def _text(body: Mapping[str, Any]) -> str:
+    return json.dumps(body, separators=(",", ":"))
+
+
 async def _connect(path: Path) -> aiosqlite.Connection:
     db = aiosqlite.connect(path, isolation_level=None, cached_statements=256)
     # the thread must never keep a server alive whose stop went wrong; close() is still what ends it
@@ -153,7 +168,7 @@ async def _connect(path: Path) -> aiosqlite.Connection:
             await db.execute_fetchall(pragma)
         await db.execute_fetchall("BEGIN EXCLUSIVE")  # takes the lock now, not at the first write
         await db.execute_fetchall("COMMIT")
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         await db.close()
         raise StoreUnavailable(
             f"{path} cannot be opened as a database: {error}; move it away and put a backup in its place"
@@ -175,13 +190,26 @@ def make_folders(folder: Path) -> None:
 
 def take_lock(folder: Path) -> int:
     """The store's lock as an open descriptor. Raises StoreLocked if another process has it."""
-    fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise _unusable_lock(folder, error) from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         os.close(fd)
         raise StoreLocked(f"the store {folder} belongs to another server that runs now") from error
+    except OSError as error:
+        os.close(fd)
+        raise _unusable_lock(folder, error) from error
     return fd
+
+
+def _unusable_lock(folder: Path, error: OSError) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"the lock of the store {folder} cannot be taken: {error.strerror}; "
+        "set WATTLE_STORE__DIR to a folder of your own on a local disk"
+    )
 
 
 def _migration(number: int) -> str:
@@ -193,6 +221,8 @@ def _migration(number: int) -> str:
 def _prepare_schema(folder: Path) -> Callable[[sqlite3.Connection], None]:
     def transaction(db: sqlite3.Connection) -> None:
         found = db.execute("PRAGMA user_version").fetchone()[0]
+        if not found and db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            raise StoreUnavailable(f"{folder / 'wattle.db'} is the database of another program; move it away")
         if found > SCHEMA:
             raise StoreUnavailable(
                 f"the store {folder} was written by a newer wattle-jupyter (schema {found}, this one knows {SCHEMA}); "

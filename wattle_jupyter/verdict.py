@@ -56,4 +56,4 @@ def killed_by(number: int) -> str:
 
 def seconds(duration: float | None) -> str:
     """A duration as people write it: ``60 s``, ``0.5 s``."""
-    return "its limit" if duration is None else f"{duration:g} s"
+    return "its limit" if duration is None else f"{duration:.12g} s"
