@@ -48,6 +48,20 @@ describe('log', () => {
       expect(log.next).toBe(whole.length);
     }
   });
+  test.each([
+    ['rest of a line\nwhole\nend', 'whole|end', 15],
+    ['50 %\r 60 %\r 70 %', ' 60 %\r 70 %', 5],
+    ['no line ends here', 'no line ends here', 0]
+  ])('from the middle on it begins with the first whole line: %j', (text, expected, cut) => {
+    const log = new LogLines(undefined, 1000);
+    log.add(utf8.encode(text));
+    expect([all(log).join('|'), log.start, log.next]).toEqual([expected, 1000 + cut, 1000 + text.length]);
+  });
+  test('a character cut in two by the beginning is left out', () => {
+    const log = new LogLines(undefined, 1);
+    log.add(utf8.encode('漢字').subarray(1));
+    expect(all(log)).toEqual(['字']);
+  });
   test('bytes that are not UTF-8 become replacement characters', () => {
     const log = new LogLines();
     log.add(new Uint8Array([0x61, 0xff, 0x62, 0x0a, 0xe2, 0x82]));

@@ -1,8 +1,8 @@
 import { render } from 'preact';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import type { Connection, EventSink, Feed, LogSink, Verb } from '../src/core/feed';
+import type { Connection, EventSink, Feed, LogOf, LogSink, Verb } from '../src/core/feed';
 import { fromDetail, toSaved } from '../src/core/reduce';
-import type { RunDetail, TaskRunDetail } from '../src/core/wire';
+import type { LogPage, RunDetail, TaskRunDetail } from '../src/core/wire';
 import { RunView, type RunViewProps } from '../src/ui/RunView';
 import { changed, detailOf, RUN, taskRun } from './fakes';
 
@@ -14,6 +14,8 @@ class FakeFeed implements Feed {
   logs = new Map<string, LogSink>();
   acts: Verb[] = [];
   fail: Error | null = null;
+  written = '';
+  offsets: number[] = [];
   tell: (connection: Connection) => void = () => undefined;
 
   constructor(detail: RunDetail) {
@@ -34,12 +36,19 @@ class FakeFeed implements Feed {
     this.sink = sink;
     queueMicrotask(() => sink.reset());
   }
-  log(attempt: string, _offset: number, sink: LogSink): void {
+  log(attempt: string, offset: number, sink: LogSink): void {
+    this.offsets.push(offset);
     this.logs.set(attempt, sink);
   }
   act(_run: string, verb: Verb): Promise<void> {
     this.acts.push(verb);
     return this.fail ? Promise.reject(this.fail) : Promise.resolve();
+  }
+  logPage(of: LogOf, offset: number, limit: number): Promise<LogPage> {
+    const all = new TextEncoder().encode(this.written);
+    const start = offset < 0 ? Math.max(0, all.length + offset) : offset;
+    const piece = all.subarray(start, start + limit);
+    return Promise.resolve({ attempt: of.attempt, offset: start, next_offset: start + piece.length, size: all.length, end: true, text: new TextDecoder().decode(piece) });
   }
   logUrl(): string {
     return '/logs?download=1';
@@ -126,6 +135,44 @@ test('a click opens the log, which shows text and never markup', async () => {
   expect(root.querySelector('.jp-wattle-log-line span')?.getAttribute('style')).toContain('--jp-wattle-ansi-1');
   expect(root.querySelector('[role=log]')?.getAttribute('aria-label')).toBe('Log of fetch');
   expect(root.querySelector('a[download]')?.getAttribute('href')).toBe('/logs?download=1');
+});
+
+test('a long log opens at its end, and shows more of its beginning when asked to', async () => {
+  const feed = new FakeFeed(detail());
+  const lines = Array.from({ length: 60_000 }, (_, i) => `line ${i}`);
+  feed.written = lines.join('\n') + '\n';
+  const written = new TextEncoder().encode(feed.written);
+  await show({ feed });
+  await step(() => node('fetch').dispatchEvent(new MouseEvent('click', { bubbles: true })));
+  const from = feed.offsets[0]!;
+  expect(from).toBe(written.length - 256 * 1024);
+  await step(() => feed.logs.get(ATTEMPT)?.bytes(from, written.subarray(from)));
+  const status = () => root.querySelector('.jp-wattle-log-bar [role=status]')?.textContent;
+  const first = () => root.querySelector('.jp-wattle-log-line')?.textContent?.trim();
+  expect(lines).toContain(first()); // begins with a whole line
+  expect(status()).toMatch(/^The last [\d,]+ lines of 649 kB so far$/);
+  await step(() => root.querySelector<HTMLButtonElement>('button.jp-wattle-earlier')!.click());
+  expect(feed.offsets[1]).toBe(0);
+  expect(root.querySelector('.jp-wattle-earlier')?.textContent).toBe('Reading…');
+  expect(lines.indexOf(first()!)).toBeGreaterThan(0); // what was there stays until the rest has come
+  await step(() => feed.logs.get(ATTEMPT)?.bytes(0, written.subarray(0, 1000)));
+  expect(lines.indexOf(first()!)).toBeGreaterThan(0);
+  await step(() => feed.logs.get(ATTEMPT)?.bytes(1000, written.subarray(1000)));
+  expect(status()).toBe('60,000 lines, 649 kB so far');
+  expect(root.querySelector('.jp-wattle-earlier')).toBeNull();
+});
+
+test('a failed task shows its reason and its last lines without a click', async () => {
+  const feed = new FakeFeed(detail({ state: 'failed' }));
+  feed.written = Array.from({ length: 20 }, (_, i) => `line ${i}\n`).join('') + '\x1b[31m<b>NaN</b>\x1b[0m\n';
+  await show({ feed });
+  const failures = root.querySelector('.jp-wattle-failures')!;
+  expect(failures.querySelector('button')?.textContent).toBe('cleanexit 3');
+  expect([...failures.querySelectorAll('.jp-wattle-log-line')].map(line => line.textContent?.trim()).slice(-2)).toEqual(['line 19', '<b>NaN</b>']);
+  expect(failures.querySelectorAll('.jp-wattle-log-line')).toHaveLength(8);
+  await step(() => failures.querySelector('button')!.click());
+  expect(root.querySelector('.jp-wattle-panel-name')?.textContent).toBe('clean');
+  expect(root.querySelector('.jp-wattle-failures')).toBeNull();
 });
 
 test('arrow keys walk along edges, Enter opens, and only one box is a tab stop', async () => {

@@ -1,5 +1,5 @@
-import type { Verb } from './feed';
-import type { ErrorBody, RunDetail, TaskRunDetail } from './wire';
+import type { LogOf, Verb } from './feed';
+import type { ErrorBody, LogPage, RunDetail, TaskRunDetail } from './wire';
 
 /** An answer that is not a success, in the server's words. */
 export class ApiError extends Error {
@@ -31,8 +31,10 @@ const TASK_VERBS = { 'stop-task': 'stop', 'retry-task': 'retry' } as const;
 
 export const segment = (text: string): string => encodeURIComponent(text);
 
-export const logPath = (run: string, task: string, attempt: string): string =>
-  `runs/${segment(run)}/tasks/${segment(task)}/logs?download=1&attempt=${segment(attempt)}`;
+const logPath = ({ run, task, attempt }: LogOf): string =>
+  `runs/${segment(run)}/tasks/${segment(task)}/logs?attempt=${segment(attempt)}`;
+
+export const downloadPath = (of: LogOf): string => `${logPath(of)}&download=1`;
 
 /** The requests of a view, over any way to send one. */
 export class Api {
@@ -44,6 +46,10 @@ export class Api {
 
   task(run: string, task: string, signal: AbortSignal): Promise<TaskRunDetail> {
     return this.get<TaskRunDetail>(`runs/${segment(run)}/tasks/${segment(task)}`, signal);
+  }
+
+  logPage(of: LogOf, offset: number, limit: number, signal: AbortSignal): Promise<LogPage> {
+    return this.get<LogPage>(`${logPath(of)}&offset=${offset}&limit=${limit}`, signal);
   }
 
   async act(run: string, verb: Verb): Promise<void> {

@@ -54,6 +54,7 @@ export function commFeed(model: CommModel): Feed {
     run: (run, signal) => api.run(run, signal),
     task: (run, task, signal) => api.task(run, task, signal),
     act: (run, verb) => api.act(run, verb),
+    logPage: (of, offset, limit, signal) => api.logPage(of, offset, limit, signal),
     logUrl: () => null
   };
 }

@@ -1,4 +1,4 @@
-import type { EventView, RunDetail, TaskRunDetail } from './wire';
+import type { EventView, LogPage, RunDetail, TaskRunDetail } from './wire';
 
 /** `waiting` before the first hello, `reconnecting` while it is worth waiting, `offline` when it has been long. */
 export type Link = 'waiting' | 'live' | 'reconnecting' | 'offline';
@@ -29,6 +29,13 @@ export interface LogSink {
   problem(message: string): void;
 }
 
+/** Whose log. */
+export interface LogOf {
+  run: string;
+  task: string;
+  attempt: string;
+}
+
 export type Verb =
   | { verb: 'cancel' }
   | { verb: 'retry' }
@@ -45,7 +52,9 @@ export interface Feed {
   events(run: string, sink: EventSink, signal: AbortSignal): void;
   /** The bytes of an attempt's log from `offset` on, across lost connections. */
   log(attempt: string, offset: number, sink: LogSink, signal: AbortSignal): void;
+  /** A piece of a log as it is now; a negative offset counts from its end. */
+  logPage(of: LogOf, offset: number, limit: number, signal: AbortSignal): Promise<LogPage>;
   act(run: string, verb: Verb): Promise<void>;
   /** Where the whole log can be downloaded; null where the page does not reach the server itself. */
-  logUrl(run: string, task: string, attempt: string): string | null;
+  logUrl(of: LogOf): string | null;
 }

@@ -17,7 +17,8 @@ export function pageFeed(page: Page): Feed {
     run: (run, signal) => api.run(run, signal),
     task: (run, task, signal) => api.task(run, task, signal),
     act: (run, verb) => api.act(run, verb),
-    logUrl: (run, task, attempt) => downloadUrl(page, run, task, attempt)
+    logPage: (of, offset, limit, signal) => api.logPage(of, offset, limit, signal),
+    logUrl: of => downloadUrl(page, of)
   };
 }
 

@@ -6,7 +6,8 @@ const MOST_CHARACTERS = 48_000_000;
 
 /**
  * A log as lines. Takes bytes in the order of the log, decodes them as UTF-8 (what is not UTF-8 becomes U+FFFD) and
- * keeps the newest `most` characters: older lines are forgotten, `dropped` says how many.
+ * keeps the newest `most` characters: older lines are forgotten, `dropped` says how many. The first bytes may come
+ * from the middle of the log (`from`): then the lines begin with the first whole one, at the byte `start`.
  */
 export class LogLines {
   private lines: string[] = [];
@@ -17,17 +18,25 @@ export class LogLines {
   private styles: (Style | undefined)[] = [PLAIN]; // the style in which each line begins, as far as it was asked for
   dropped = 0;
   /** Offset of the next byte. */
-  next = 0;
+  next: number;
+  start: number;
 
-  constructor(private readonly most = MOST_CHARACTERS) {}
+  constructor(
+    private readonly most = MOST_CHARACTERS,
+    readonly from = 0
+  ) {
+    this.next = this.start = from;
+  }
 
   get length(): number {
     return this.lines.length - this.first;
   }
 
   add(bytes: Uint8Array): void {
+    const cut = this.next === this.from && this.from > 0 ? lineBegin(bytes) : 0;
+    this.start += cut;
     this.next += bytes.length;
-    this.write(this.decoder.decode(bytes, { stream: true }));
+    this.write(this.decoder.decode(bytes.subarray(cut), { stream: true }));
   }
 
   /** Nothing more comes: a character cut in two at the end becomes U+FFFD. */
@@ -103,6 +112,15 @@ export class LogLines {
       this.first = 0;
     }
   }
+}
+
+/** Where the first whole line begins; a progress bar has no line feed; what has neither begins with a whole character. */
+function lineBegin(bytes: Uint8Array): number {
+  for (const end of [0x0a, 0x0d]) {
+    const at = bytes.indexOf(end);
+    if (at >= 0) return at + 1;
+  }
+  return Math.max(0, bytes.findIndex(byte => (byte & 0xc0) !== 0x80));
 }
 
 /** A progress bar rewrites its line for hours: of long ones only what follows the last return is kept. */

@@ -1,4 +1,5 @@
-import { logPath, type Answer, type Send } from './api';
+import { downloadPath, type Answer, type Send } from './api';
+import type { LogOf } from './feed';
 
 /** The Jupyter server that served this page. URLs end with a slash. */
 export interface Page {
@@ -43,8 +44,8 @@ export function socketUrl(page: Page): string {
   return page.token ? `${page.ws}?token=${encodeURIComponent(page.token)}` : page.ws;
 }
 
-export function downloadUrl(page: Page, run: string, task: string, attempt: string): string {
-  return page.api + logPath(run, task, attempt);
+export function downloadUrl(page: Page, of: LogOf): string {
+  return page.api + downloadPath(of);
 }
 
 /** Requests by `fetch`, with what Jupyter wants to see before it believes that they come from its own page. */

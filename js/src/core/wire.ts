@@ -91,6 +91,16 @@ export interface AttemptView {
   log_size: number | null;
 }
 
+/** A piece of a log as text. `next_offset` is where to go on; `end` is true once nothing more can come. */
+export interface LogPage {
+  attempt: string;
+  offset: number;
+  next_offset: number;
+  size: number;
+  end: boolean;
+  text: string;
+}
+
 export interface ValueView {
   name: string;
   kind: 'file' | 'json';

@@ -3,6 +3,7 @@ import type { Feed, Verb } from '../core/feed';
 import { fromSaved, type RunState } from '../core/reduce';
 import { isFinal } from '../core/states';
 import type { SavedRun } from '../core/wire';
+import { Failures } from './Failures';
 import { Graph, MOST_SVG_NODES } from './Graph';
 import { Header } from './Header';
 import { useRun, useWidth, type Live } from './hooks';
@@ -79,6 +80,7 @@ function Body(props: RunViewProps & { live: Live; state: RunState; narrow: boole
         )}
         {(narrow || big) && <TaskList tasks={state.tasks} selected={selected} onSelect={select} />}
       </div>
+      {task === undefined && <Failures feed={isLive ? props.feed : null} run={state.summary.id} tasks={state.tasks} onSelect={toggle} />}
       {task !== undefined && (
         <TaskPanel feed={isLive ? props.feed : null} run={state.summary.id} task={task} readOnly={readOnly} follow={logFollow} act={act} onClose={() => select(null)} />
       )}

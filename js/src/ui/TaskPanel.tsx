@@ -64,7 +64,7 @@ export function TaskPanel(props: Props) {
       {detail !== null && <code class="jp-wattle-command" title={detail.working_dir}>{detail.command}</code>}
       {detail !== null && detail.outputs.length > 0 && <Outputs values={detail.outputs} />}
       {feed !== null && attempt !== null ? (
-        <Log key={attempt} feed={feed} run={run} task={task.task} attempt={attempt} size={known?.log_size ?? null} follow={props.follow} />
+        <Log key={attempt} feed={feed} run={run} task={task.task} attempt={attempt} follow={props.follow} />
       ) : (
         <p class="jp-wattle-empty">{feed === null ? 'Logs need a connection to the server.' : 'It has not been started yet: no log.'}</p>
       )}

@@ -19,6 +19,8 @@ interface Props {
   onScrolled?: (atEnd: boolean) => void;
   /** Scroll so that this row is seen, whenever it changes. */
   shown?: number;
+  /** Rows that were put before the others since `key` was another one: what is in sight stays there. */
+  before?: { key: unknown; rows: number };
   /** Anything that makes rows look different without their number changing. */
   version?: unknown;
   onKeyDown?: (event: KeyboardEvent) => void;
@@ -37,6 +39,13 @@ export function VirtualRows(props: Props) {
   useEffect(() => watchBox(box.current, expected, setView, atEnd => latest.current.onScrolled?.(atEnd)), []);
   const latest = useRef(props);
   latest.current = props;
+
+  const mounted = useRef(false);
+  useLayoutEffect(() => {
+    const element = box.current;
+    if (mounted.current && element !== null && !follow) element.scrollTop += ((props.before?.rows ?? 0) * rowHeight) / scale;
+    mounted.current = true;
+  }, [props.before?.key]);
 
   useLayoutEffect(() => {
     const element = box.current;

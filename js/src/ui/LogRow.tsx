@@ -1,0 +1,29 @@
+import type { Span, Style } from '../core/ansi';
+
+/** One row of a log: text and colours, never markup. */
+export function LogRow({ spans, line }: { spans: Span[]; line: number }) {
+  return (
+    <div class="jp-wattle-log-line" data-line={line}>
+      {spans.map((span, i) => (isPlain(span.style) ? span.text : <span key={i} class={classes(span.style)} style={colours(span.style)}>{span.text}</span>))}
+      {'\n'}
+    </div>
+  );
+}
+
+const isPlain = (style: Style): boolean => Object.keys(style).length === 0;
+
+function classes({ bold, dim, italic, underline, strike }: Style): string {
+  const names = { bold, dim, italic, underline, strike };
+  return Object.entries(names).filter(([, on]) => on).map(([name]) => `jp-mod-${name}`).join(' ');
+}
+
+function colours({ fg, bg, inverse }: Style): { color?: string; background?: string } {
+  const [front, back] = inverse ? [bg ?? 'paper', fg ?? 'ink'] : [fg, bg];
+  return { ...(front === undefined ? {} : { color: css(front) }), ...(back === undefined ? {} : { background: css(back) }) };
+}
+
+function css(colour: number | string): string {
+  if (colour === 'paper') return 'var(--jp-wattle-paper)';
+  if (colour === 'ink') return 'var(--jp-wattle-ink)';
+  return typeof colour === 'number' ? `var(--jp-wattle-ansi-${colour})` : colour;
+}
