@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from wattle_jupyter.model import Json, Mode, OnFailure, Priority
@@ -221,7 +221,7 @@ class HeadShape(Shape):
 class WorkflowShape(HeadShape):
     """The canonical form."""
 
-    tasks: dict[str, Annotated[TaskShape | str | list[str], WithJsonSchema({"$ref": "#/components/schemas/TaskShape"})]]
+    tasks: dict[str, TaskShape | str | list[str]]
 
 
 class WorkersShape(HeadShape):

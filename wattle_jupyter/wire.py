@@ -6,7 +6,13 @@ The HTTP API, the events and the TypeScript types come from these (``openapi``).
 
 from __future__ import annotations
 
-from typing import Any, Literal, NotRequired, TypedDict
+import sys
+from typing import Any, Literal, NotRequired
+
+if sys.version_info >= (3, 12):
+    from typing import TypedDict
+else:  # pydantic, which makes the schemas, cannot read the older one of `typing`
+    from typing_extensions import TypedDict
 
 API_VERSION = 1
 """Raised when an old client could misread an answer. A server says the range that it speaks in ``info``."""

@@ -102,7 +102,7 @@ class WattleHandler(APIHandler):
         limits = engine.settings.server if engine is not None else Settings().server
         return int(limits.max_spec if self.takes_specs else limits.max_body)
 
-    async def prepare(self, *, _redirect_to_login: bool = False) -> None:  # type: ignore[override]  # nothing to return
+    async def prepare(self, *, _redirect_to_login: bool = False) -> None:
         connection: Any = self.request.connection
         limit = self.max_body
         connection.set_max_body_size(limit)
