@@ -8,11 +8,12 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from coroutines import asynchronous
 from fake_executor import FakeExecutor, World, away
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -27,14 +28,6 @@ from wattle_jupyter.statemachine import Limits
 from wattle_jupyter.store import Store
 
 QUIET = logging.Logger("quiet", level=logging.CRITICAL)
-
-
-def asynchronous(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    @functools.wraps(test)
-    def run(*args: Any, **kwargs: Any) -> None:
-        asyncio.run(asyncio.wait_for(test(*args, **kwargs), 60))
-
-    return run
 
 
 @pytest.fixture(autouse=True)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import os
 import sqlite3
 import stat
 import threading
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from coroutines import asynchronous
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -24,14 +24,6 @@ from wattle_jupyter.errors import StoreLocked, StoreUnavailable
 from wattle_jupyter.liverun import LiveRun
 from wattle_jupyter.model import Attempt, AttemptState, Run, State, TaskRun, Value
 from wattle_jupyter.store import SCHEMA, Store, split
-
-
-def asynchronous(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    @functools.wraps(test)
-    def run(*args: Any, **kwargs: Any) -> None:
-        asyncio.run(asyncio.wait_for(test(*args, **kwargs), 60))
-
-    return run
 
 
 async def only_threads(count: int) -> None:
@@ -123,7 +115,7 @@ async def test_a_folder_that_cannot_be_made_is_refused_in_words(tmp_path: Path) 
 @asynchronous
 async def test_a_lock_that_is_no_file_is_refused_in_words(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "lock")
-    with pytest.raises(StoreUnavailable, match="the lock of the store .* cannot be taken: .*WATTLE_STORE__DIR"):
+    with pytest.raises(StoreUnavailable, match=r"the lock of the store .* cannot be taken: .*WATTLE_STORE__DIR"):
         await Store.open(tmp_path)
 
 
@@ -160,7 +152,7 @@ async def test_what_is_no_database_is_refused_in_words_and_the_lock_is_free_agai
     make(path)
     threads = threading.active_count()
     for _ in range(2):
-        with pytest.raises(StoreUnavailable, match="cannot be opened as a database: .*move it away"):
+        with pytest.raises(StoreUnavailable, match=r"cannot be opened as a database: .*move it away"):
             await Store.open(tmp_path)
     await only_threads(threads)
     path.rmdir() if path.is_dir() else path.unlink()
@@ -174,9 +166,8 @@ async def test_a_damaged_database_says_so_and_what_to_do(tmp_path: Path) -> None
     content = bytearray((tmp_path / "wattle.db").read_bytes())
     content[4096:] = os.urandom(len(content) - 4096)
     (tmp_path / "wattle.db").write_bytes(content)
-    with pytest.raises(StoreUnavailable, match="malformed|disk image|corrupt"):
-        damaged = await Store.open(tmp_path)
-        await damaged.all("SELECT * FROM event")
+    with pytest.raises(StoreUnavailable, match=r"malformed|not a database"):
+        await Store.open(tmp_path)
 
 
 @asynchronous

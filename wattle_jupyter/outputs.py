@@ -66,8 +66,11 @@ def _read(path: Path) -> bytes | None:
         if error.errno == errno.ELOOP:
             return None
         raise
-    with open(fd, "rb") as file:  # noqa: PTH123 - a descriptor
-        return file.read(MAX_VALUES + 1) if stat.S_ISREG(os.fstat(fd).st_mode) else None
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        return None
+    with os.fdopen(fd, "rb") as file:
+        return file.read(MAX_VALUES + 1)
 
 
 def _take(line: str, values: dict[str, Json]) -> bool:

@@ -1,0 +1,193 @@
+"""The hub: nothing is missed, nothing comes twice, and who is slow costs nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Sequence
+
+import pytest
+from coroutines import asynchronous
+
+from wattle_jupyter import events
+from wattle_jupyter.events import Hub, event_view
+from wattle_jupyter.model import Event
+
+
+class Disk:
+    """Committed events, and a hub that reads them in pieces of three."""
+
+    def __init__(self, committed: int = 0) -> None:
+        self.rows = [self.make(seq) for seq in range(1, committed + 1)]
+        self.reads = 0
+        self.hub = Hub(self.read, committed)
+
+    @staticmethod
+    def make(seq: int, tasks: int = 0) -> Event:
+        return Event(seq, f"r{seq % 3}", "run.changed", 1.5, {"tasks": [{}] * tasks})
+
+    async def read(self, seq: int, run: str | None) -> list[Event]:
+        self.reads += 1
+        await asyncio.sleep(0)
+        return [e for e in self.rows if e.seq > seq and run in (None, e.run)][:3]
+
+    def commit(self, count: int = 1, tasks: int = 0) -> list[Event]:
+        new = [self.make(len(self.rows) + 1 + i, tasks) for i in range(count)]
+        self.rows += new
+        return new
+
+
+async def collect(hub: Hub, since: int, run: str | None = None, into: list[int] | None = None) -> list[int]:
+    seen: list[int] = [] if into is None else into
+    async for piece in hub.follow(since, run):
+        seen += [event.seq for event in piece]
+    return seen
+
+
+async def until_seen(seen: list[int], last: int) -> None:
+    async with asyncio.timeout(10):
+        while not seen or seen[-1] < last:
+            await asyncio.sleep(0)
+
+
+@asynchronous
+async def test_the_past_comes_from_the_store_and_then_what_is_published() -> None:
+    disk = Disk(10)
+    seen: list[int] = []
+    watcher = asyncio.create_task(collect(disk.hub, 2, into=seen))
+    await until_seen(seen, 10)
+    for _ in range(5):
+        disk.hub.publish(disk.commit(2))
+        await asyncio.sleep(0)
+    await until_seen(seen, 20)
+    assert seen == list(range(3, 21))
+    disk.hub.close()
+    assert await watcher == seen
+
+
+@asynchronous
+async def test_a_watcher_of_one_run_gets_its_events_only_from_store_and_memory() -> None:
+    disk = Disk(10)
+    seen: list[int] = []
+    watcher = asyncio.create_task(collect(disk.hub, 0, "r1", seen))
+    await until_seen(seen, 10)
+    disk.hub.publish(disk.commit(9))
+    await until_seen(seen, 19)
+    assert seen == [1, 4, 7, 10, 13, 16, 19]
+    disk.hub.close()
+    await watcher
+
+
+@asynchronous
+async def test_with_many_publishers_and_watchers_nothing_is_missed_or_doubled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "KEPT", 16)  # far less than is published: memory and store take turns
+    dice, disk, order = random.Random(5), Disk(7), asyncio.Lock()
+
+    async def publish() -> None:
+        for _ in range(40):
+            async with order:
+                new = disk.commit(dice.randint(1, 4))
+                await asyncio.sleep(0)  # the commit is on disk, and is not published yet
+                disk.hub.publish(new)
+            for _ in range(dice.randint(0, 3)):
+                await asyncio.sleep(0)
+
+    async def watch(since: int) -> list[int]:
+        seen: list[int] = []
+        async for piece in disk.hub.follow(since):
+            seen += [e.seq for e in piece]
+            for _ in range(dice.choice([0, 0, 1, 30])):
+                await asyncio.sleep(0)
+        return seen
+
+    starts = [dice.randint(0, 7) for _ in range(20)]
+    watchers = [asyncio.create_task(watch(since)) for since in starts]
+    await asyncio.gather(*(publish() for _ in range(4)))
+    final = [asyncio.create_task(collect(disk.hub, 0, into=(seen := [])))]
+    await until_seen(seen, len(disk.rows))
+    async with asyncio.timeout(10):
+        while not all(w.done() for w in watchers):
+            await asyncio.sleep(0.01)
+            if disk.hub.newest == len(disk.rows):
+                await asyncio.sleep(0.2)
+                disk.hub.close()
+    for since, watcher in zip(starts, watchers, strict=True):
+        assert await watcher == list(range(since + 1, len(disk.rows) + 1))
+    await asyncio.gather(*final)
+
+
+@asynchronous
+async def test_a_gap_in_what_is_published_is_read_from_the_store() -> None:
+    disk = Disk()
+    disk.hub.publish(disk.commit(3))
+    disk.commit(1)  # committed by somebody who was cancelled before it was published
+    disk.hub.publish(disk.commit(2))
+    seen: list[int] = []
+    watcher = asyncio.create_task(collect(disk.hub, 1, into=seen))
+    await until_seen(seen, 6)
+    assert seen == [2, 3, 4, 5, 6]
+    disk.hub.close()
+    await watcher
+
+
+@asynchronous
+async def test_who_is_slow_or_far_behind_costs_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "KEPT", 100)
+    disk = Disk()
+    slow = disk.hub.follow(0)
+    disk.hub.publish(disk.commit(1))
+    assert [e.seq for e in await anext(slow)] == [1]
+    for _ in range(50):
+        disk.hub.publish(disk.commit(1, tasks=49))
+    assert len(disk.hub._kept) == 2
+    disk.hub.publish(disk.commit(1, tasks=5000))
+    assert len(disk.hub._kept) == 0
+    got: list[int] = []
+    while len(got) < 51:
+        got += [e.seq for e in await anext(slow)]
+    assert got == list(range(2, 53))[: len(got)]
+
+
+@asynchronous
+async def test_who_keeps_up_never_makes_the_store_read() -> None:
+    disk = Disk(5)
+    seen: list[int] = []
+    watcher = asyncio.create_task(collect(disk.hub, 5, into=seen))
+    for last in range(6, 50):
+        await asyncio.sleep(0)
+        disk.hub.publish(disk.commit())
+        await until_seen(seen, last)
+    assert disk.reads == 0
+    disk.hub.close()
+    await watcher
+
+
+@asynchronous
+async def test_closing_ends_every_watcher_and_later_ones_at_once() -> None:
+    disk = Disk(3)
+    watchers = [asyncio.create_task(collect(disk.hub, since)) for since in (0, 3, 99)]
+    await asyncio.sleep(0.01)
+    disk.hub.close()
+    assert await asyncio.gather(*watchers) == [[1, 2, 3], [], []]
+    assert await collect(disk.hub, 0) == []
+
+
+@asynchronous
+async def test_a_watcher_that_goes_away_leaves_nothing_behind() -> None:
+    disk = Disk()
+    watcher = asyncio.create_task(collect(disk.hub, 0))
+    await asyncio.sleep(0)
+    watcher.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await watcher
+    disk.hub.publish(disk.commit())
+    nothing: Sequence[Event] = []
+    disk.hub.publish(nothing)
+    assert disk.hub.newest == 1
+
+
+def test_an_event_travels_with_its_time_as_text() -> None:
+    assert event_view(Disk.make(7)) == {
+        "seq": 7, "run": "r1", "kind": "run.changed", "at": "1970-01-01T00:00:01.500Z", "body": {"tasks": []},
+    }  # fmt: skip
