@@ -102,7 +102,7 @@ WORDS = st.sampled_from(
     ]
 )
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8) | WORDS, inner, max_size=4),
     max_leaves=20,
 )
@@ -127,7 +127,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=10)
 PATHS = TEXT.filter(str.strip)
 SECONDS = st.floats(0, 1e6)
 PARAMS = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=6,
 )
@@ -187,6 +187,11 @@ def test_a_workflow_comes_back_from_its_canonical_form(data: dict[str, Any]) -> 
     assert spec.dump(spec.load(form)) == form
     assert spec.digest(spec.load({**form, "name": "other"})) == spec.digest(workflow)
     assert workflow == spec.load(spec.from_text(yaml.safe_dump(form, sort_keys=False), ".yaml"))
+
+
+def test_a_number_that_no_database_holds_is_refused() -> None:
+    with pytest.raises(SpecError, match="does not fit into 64 bits; write it as text"):
+        spec.load({"name": "w", "params": {"n": 2**63}, "tasks": {"a": "true"}})
 
 
 def test_defaults_are_left_out_of_the_canonical_form() -> None:

@@ -114,6 +114,8 @@ def json_fault(value: Json, depth: int = 0) -> tuple[str, str] | None:
 def _scalar_fault(value: Json) -> tuple[str, str] | None:
     if isinstance(value, float) and not math.isfinite(value):
         return f"must be a finite number, not {value}", "JSON knows neither NaN nor infinity; write null or text"
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return "does not fit into 64 bits", "write it as text"
     if isinstance(value, str) and _UNUSABLE.search(value):
         return "holds a NUL or half of a surrogate pair", "remove it"
     if value is None or isinstance(value, str | bool | int | float):

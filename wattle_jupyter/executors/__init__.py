@@ -35,8 +35,8 @@ class AttemptSpec:
 class Fact:
     """What is known about one attempt.
 
-    ``queued``: taken, not started yet. ``running``: ``pid``, ``started_at`` are set. ``exited``: ``code`` or ``signal`` is
-    set. ``lost``: it may have run, nobody knows how it ended. ``never_started``: certain, ``why`` says the reason.
+    ``queued``: taken, not started yet. ``running``: ``pid``, ``started_at`` are set. ``exited``: ``code`` or ``signal``
+    is set. ``lost``: it may have run, nobody knows how it ended. ``never_started``: certain, ``why`` says the reason.
     ``why`` is ``""`` or one of ``timed out``, ``stopped``, ``killed by the OOM killer``, or the text of an OS error.
     """
 
@@ -73,7 +73,7 @@ class Executor(Protocol):
     name: str
 
     async def start(self, epoch: int) -> int:
-        """Preflight and connect. Returns the epoch to use: higher than ``epoch`` and than any that the hosts have seen."""
+        """Preflight and connect. Returns the epoch to use: higher than ``epoch`` and all that the hosts have seen."""
 
     async def close(self) -> None:
         """Detach. Never stops an attempt."""
