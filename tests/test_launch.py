@@ -1,0 +1,197 @@
+"""From a task to a command and an environment; what sh makes of it is asked of sh."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from wattle_jupyter import launch, spec
+from wattle_jupyter.errors import Conflict, InvalidRequest
+from wattle_jupyter.model import Json, Workflow
+
+NASTY = [
+    "two words",
+    "it's",
+    'say "hi"',
+    "$(touch /tmp/x) `id` $HOME",
+    "a;b|c&d>e",
+    "-rf *",
+    "",
+    "ü\n2",
+    "\\",
+    "{{ x }}",
+]
+
+
+def one(run: Any, params: dict[str, Json] | None = None, head: dict[str, Any] | None = None, **task: Any) -> Workflow:
+    data = {"name": "w", "working_dir": "/home/ada", "params": params or {}, **(head or {})}
+    return spec.load({**data, "tasks": {"a": {"run": run, **task}}})
+
+
+def argv(workflow: Workflow, outputs: dict[str, Json] | None = None, script: str | None = None) -> tuple[str, ...]:
+    task = list(workflow.tasks.values())[-1]
+    return launch.argv(workflow, task, launch.Values(workflow.params, outputs or {}), script)
+
+
+def env(
+    workflow: Workflow, base: dict[str, str] | None = None, outputs: dict[str, Json] | None = None, **names: str
+) -> dict[str, str]:
+    task = list(workflow.tasks.values())[-1]
+    return launch.environment(workflow, task, launch.Values(workflow.params, outputs or {}), base or {}, names)
+
+
+def test_a_plain_command_needs_no_shell_and_one_with_syntax_gets_it() -> None:
+    assert argv(one("sort -u 'a b' c")) == ("sort", "-u", "a b", "c")
+    assert argv(one("sort a | uniq > b")) == ("/bin/sh", "-c", "sort a | uniq > b")
+    assert argv(one(["printf", "%s", "a|b $HOME"])) == ("printf", "%s", "a|b $HOME")
+
+
+@pytest.mark.parametrize("value", NASTY)
+@pytest.mark.parametrize("template", ["printf %s {{ x }}", 'printf %s "{{ x }}"', "printf %s '{{ x }}'"])
+def test_a_value_stays_data_in_whatever_quotes_it_stands(template: str, value: str) -> None:
+    command = argv(one(template, {"x": value}))
+    assert subprocess.run(command, capture_output=True, check=True).stdout.decode() == value
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30))
+@hypothesis_settings(max_examples=40, deadline=None)
+def test_any_text_is_one_argument(value: str) -> None:
+    command = argv(one("printf '<%s>' {{ x }} end", {"x": value}))
+    assert subprocess.run(command, capture_output=True, check=True).stdout.decode() == f"<{value}><end>"
+
+
+@pytest.mark.parametrize("value", NASTY)
+def test_in_an_argument_list_a_value_is_put_in_as_it_is(value: str) -> None:
+    assert argv(one(["printf", "x={{ x }}"], {"x": value})) == ("printf", f"x={value}")
+
+
+def test_lists_become_words_and_numbers_text() -> None:
+    workflow = one("printf '%s,' {{ names }} {{ n }}", {"names": ["a b", "c"], "n": 2.5})
+    assert subprocess.run(argv(workflow), capture_output=True, check=True).stdout == b"a b,c,2.5,"
+
+
+def test_raw_values_are_code_and_escaped_braces_are_text() -> None:
+    assert argv(one("{{ cmd | raw }} \\{{ x }}", {"cmd": "ls -l | wc"}))[2] == "ls -l | wc {{ x }}"
+
+
+@pytest.mark.parametrize(
+    ("run", "python", "expected"),
+    [
+        ("train.py --n 3", "/venv/bin/python", ("/venv/bin/python", "/o/train.py", "--n", "3")),
+        ("train.py --n 3", None, ("python3", "/o/train.py", "--n", "3")),
+        ("src/fit.R 'a b'", None, ("Rscript", "/o/train.py", "a b")),
+        ("fit.r", None, ("Rscript", "/o/train.py")),
+        ("./go.sh x", None, ("bash", "/o/train.py", "x")),
+        ("train.py | tee log", "/v/bin/python", ("/bin/sh", "-c", "/v/bin/python /o/train.py | tee log")),
+        ("train.py {{ x }}", None, ("/bin/sh", "-c", "python3 /o/train.py 'a b'")),
+    ],
+)
+def test_a_script_runs_from_its_snapshot_by_its_interpreter(
+    run: str, python: str | None, expected: tuple[str, ...]
+) -> None:
+    workflow = one(run, {"x": "a b"}, {"python": python} if python else None)
+    assert argv(workflow, script="/o/train.py") == expected
+
+
+def test_a_snapshot_with_an_odd_path_is_still_one_word() -> None:
+    command = argv(one("go.sh | cat"), script="/o/{{ it's }} odd/go.sh")
+    assert command[2] == "bash '/o/{{ it'\"'\"'s }} odd/go.sh' | cat"
+
+
+def test_a_missing_value_is_named_with_its_cure() -> None:
+    tasks = {"x": {"run": "true", "outputs": {"n": "rows"}}, "a": {"run": "echo {{ x.n }}", "inputs": {"i": "x/n"}}}
+    workflow = spec.load({"name": "w", "working_dir": "/", "tasks": tasks})
+    for ask in (argv, env):
+        with pytest.raises(Conflict, match="output n of x has no value: x did not leave it in this run"):
+            ask(workflow)
+    needs = one("echo {{ p }}", {"p": 1})
+    with pytest.raises(Conflict, match=r"param p has no value; give it one with -p p=…"):
+        launch.argv(needs, needs.tasks["a"], launch.Values({}, {}), None)
+
+
+def test_where_a_value_cannot_be_quoted_it_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="cannot be quoted"):
+        argv(one("cat <<END\n{{ x }}\nEND\n", {"x": "$(id)"}))
+
+
+# -------------------------------------------------------------------------------------------------------- environment
+
+
+def test_the_secrets_of_the_server_do_not_reach_a_task() -> None:
+    names = [
+        "JUPYTER_TOKEN", "JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN", "JPY_PARENT_PID", "CONFIGPROXY_AUTH_TOKEN",
+        "WATTLE_STORE__DIR", "WATTLE_ATTEMPT",
+    ]  # fmt: skip
+    secrets = dict.fromkeys(names, "secret")
+    found = env(one("true"), {**secrets, "HOME": "/home/ada", "LANG": "C"})
+    assert found == {
+        "HOME": "/home/ada", "LANG": "C", "PYTHONUNBUFFERED": "1",
+        "WATTLE_TASK": "a", "WATTLE_WORKFLOW_NAME": "w", "WATTLE_WORKER_NAME": "a",
+    }  # fmt: skip
+
+
+def test_the_names_of_the_attempt_cannot_be_overridden() -> None:
+    plain = one("true")
+    own = {"WATTLE_RUN": "mine", "WATTLE_TASK": "mine", "OTHER": "x"}  # a spec may not say so; twice is safer
+    workflow = replace(plain, tasks={"a": replace(plain.tasks["a"], env=own)})
+    found = env(workflow, WATTLE_RUN="r")
+    assert (found["WATTLE_RUN"], found["WATTLE_TASK"], found["OTHER"]) == ("r", "a", "x")
+
+
+def test_the_environment_of_the_kernel_is_that_of_the_task() -> None:
+    workflow = one("true", head={"python": "/home/ada/venv/bin/python"})
+    found = env(workflow, {"PATH": "/usr/bin:/home/ada/venv/bin:/bin"})
+    assert found["PATH"] == "/home/ada/venv/bin:/usr/bin:/bin"
+    assert found["VIRTUAL_ENV"] == "/home/ada/venv"
+
+
+def test_the_systems_python_is_no_virtual_environment() -> None:
+    assert launch.python_environment("/usr/bin/python3", "/bin") == {"PATH": "/usr/bin:/bin"}
+    assert launch.python_environment("python3", "/bin") == {}
+
+
+def test_a_tasks_own_environment_wins_and_may_name_values() -> None:
+    workflow = one("true", {"n": 3}, {"env": {"A": "w", "B": "w"}}, env={"B": "{{ n }} it's $HOME"})
+    found = env(workflow, {"A": "server"})
+    assert (found["A"], found["B"]) == ("w", "3 it's $HOME")
+
+
+@pytest.mark.parametrize(
+    ("base", "own", "path"),
+    [
+        ({}, {}, "/home/ada/proj/src"),
+        ({"PYTHONPATH": "/lib/x"}, {}, "/home/ada/proj/src:/lib/x"),
+        ({"PYTHONPATH": "/lib/x"}, {"PYTHONPATH": "/mine"}, "/home/ada/proj/src:/mine"),
+    ],
+)
+def test_a_snapshotted_script_still_imports_its_neighbours(
+    base: dict[str, str], own: dict[str, str], path: str
+) -> None:
+    assert env(one("src/train.py", working_dir="proj", env=own), base)["PYTHONPATH"] == path
+
+
+def test_only_python_scripts_change_the_import_path() -> None:
+    assert "PYTHONPATH" not in env(one("go.sh"))
+    assert "PYTHONPATH" not in env(one("python train.py"))
+
+
+@pytest.mark.parametrize(("value", "text"), [("a b", "a b"), (3, "3"), ([1, "x"], '[1, "x"]'), (None, "null")])
+def test_inputs_are_variables_text_as_it_is_and_all_else_json(value: Json, text: str) -> None:
+    tasks = {"x": {"run": "true", "outputs": {"n": "rows"}}, "a": {"run": "true", "inputs": {"rows": "x/n"}}}
+    workflow = spec.load({"name": "w", "working_dir": "/", "tasks": tasks})
+    assert env(workflow, outputs={"x/n": value})["WATTLE_INPUT_ROWS"] == text
+
+
+@pytest.mark.parametrize(
+    ("own", "folder"),
+    [(None, "/home/ada"), ("data", "/home/ada/data"), ("../bob/./x", "/home/bob/x"), ("/srv", "/srv")],
+)
+def test_a_task_runs_in_its_folder_seen_from_that_of_the_workflow(own: str | None, folder: str) -> None:
+    workflow = one("true", **({"working_dir": own} if own else {}))
+    assert launch.working_dir(workflow, workflow.tasks["a"]) == folder
