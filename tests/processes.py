@@ -181,10 +181,10 @@ class EngineProcess(Owned):
 
     def launch(self, **more: str) -> EngineProcess:
         self.start(["-m", "wattle_jupyter", "serve", "--store", str(self.store)], **more)
-        until(self._answers)
+        until(self.answers)
         return self
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         assert self.process.poll() is None, self.said()
         try:
             owner = json.loads((self.store / "owner.json").read_text())
@@ -259,9 +259,9 @@ def free_port() -> int:
 
 def clear(store: Path) -> None:
     """End the keeper of a store and all that it runs."""
-    with contextlib.suppress(FileNotFoundError, ValueError, KeyError):
+    with contextlib.suppress(OSError, ValueError, KeyError):
         pid = keeper_pid(store)
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         end_tasks(store)

@@ -1,0 +1,155 @@
+"""The extension in real servers: they end while tasks go on, the next one takes up, and idle ones leave."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from processes import EngineProcess, Owned, ServerProcess, until
+
+from wattle_jupyter import spec
+
+Make = Callable[..., Any]
+
+
+def counting(folder: Path) -> str:
+    """A task that says how often it was started, writes a line, and waits for the file `gate`."""
+    gate, starts = folder / "gate", folder / "starts"
+    return f"echo started >> {starts}; echo before; while [ ! -e {gate} ]; do sleep 0.05; done; echo after"
+
+
+def starts(folder: Path) -> int:
+    return len((folder / "starts").read_text().splitlines())
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
+def test_a_task_goes_on_when_its_server_ends_and_the_next_takes_it_up(
+    make_server: Make, tmp_path: Path, how: signal.Signals
+) -> None:
+    first: ServerProcess = make_server()
+    first.launch()
+    run = first.run({"x": counting(tmp_path), "y": {"run": "echo y", "needs": ["x"]}})
+    pid = first.running(run, "x")["history"][0]["pid"]
+    until((tmp_path / "starts").exists)
+    assert first.end(how, timeout=8) == (0 if how is signal.SIGTERM else -signal.SIGKILL)
+    assert psutil.pid_exists(pid)
+    second: ServerProcess = make_server(first.store)
+    second.launch()
+    assert second.task(run, "x")["state"] == "running"
+    assert second.task(run, "x")["history"][0]["pid"] == pid
+    (tmp_path / "gate").touch()
+    assert second.ended(run)["state"] == "completed"
+    assert starts(tmp_path) == 1
+    assert second.get(f"runs/{run}/tasks/x/logs")["text"] == "before\nafter\n"
+    assert [h["exit_code"] for h in second.task(run, "x")["history"]] == [0]
+
+
+def test_a_task_that_ends_while_no_server_is_there_is_recorded_with_its_code(make_engine: Make, tmp_path: Path) -> None:
+    first: EngineProcess = make_engine()
+    first.launch()
+    run = first.run({"x": counting(tmp_path) + "; exit 7"})
+    pid = first.running(run, "x")["history"][0]["pid"]
+    first.end(signal.SIGKILL)
+    (tmp_path / "gate").touch()
+    until(lambda: not psutil.pid_exists(pid))
+    second: EngineProcess = make_engine(first.store)
+    second.launch()
+    ended = second.ended(run)
+    assert (ended["state"], second.task(run, "x")["reason"]) == ("failed", "exit 7")
+    assert starts(tmp_path) == 1
+
+
+def test_two_signals_end_it_as_cleanly_as_one(make_engine: Make) -> None:
+    engine: EngineProcess = make_engine()
+    engine.launch()
+    engine.process.send_signal(signal.SIGTERM)
+    engine.process.send_signal(signal.SIGTERM)
+    assert engine.process.wait(10) == 0
+    # closed as it should be: SQLite took its journal away, the sign at the door is gone
+    assert not (engine.store / "wattle.db-wal").exists()
+    assert not (engine.store / "owner.json").exists()
+    assert not (engine.store / "door.sock").exists()
+
+
+def test_a_server_with_pending_work_is_not_idle(
+    jp_serverapp: Any, jp_asyncio_loop: Any, scratch_store: Path, tmp_path: Path
+) -> None:
+    async def work() -> None:
+        await jp_serverapp.extension_manager.start_all_extensions()
+        (app,) = jp_serverapp.extension_manager.extension_apps["wattle_jupyter"]
+        while app.engine is None:
+            await asyncio.sleep(0.02)
+        assert app.current_activity() is None
+        workflow = spec.load({"name": "w", "tasks": {"x": counting(tmp_path)}})
+        await app.engine.scheduler.submit(workflow, user="me")
+        assert app.current_activity() == {"wattle": "runs are going on"}
+        assert jp_serverapp.extension_manager.any_activity()
+        before = jp_serverapp.web_app.last_activity()
+        app._beat()
+        assert jp_serverapp.web_app.last_activity() > before
+        (tmp_path / "gate").touch()
+        while app.current_activity() is not None:
+            await asyncio.sleep(0.02)
+        await jp_serverapp.extension_manager.stop_all_extensions()
+        assert not (scratch_store / "owner.json").exists()
+
+    jp_asyncio_loop.run_until_complete(work())
+
+
+def test_an_idle_engine_ends_by_itself_and_leaves_a_clean_store(make_engine: Make) -> None:
+    engine: Owned = make_engine()
+    engine.start(["-m", "wattle_jupyter", "serve", "--store", str(engine.store), "--idle", "1"])
+    assert engine.process.wait(20) == 0
+    assert not (engine.store / "owner.json").exists()
+    assert "Traceback" not in engine.said()
+
+
+def test_an_engine_with_work_is_not_idle(make_engine: Make, tmp_path: Path) -> None:
+    engine: EngineProcess = make_engine()
+    engine.start(["-m", "wattle_jupyter", "serve", "--store", str(engine.store), "--idle", "1"])
+    until(engine.answers)
+    run = engine.run({"x": "sleep 3; echo done"})
+    assert engine.process.wait(30) == 0
+    engine.launch()
+    assert engine.state(run) == "completed"
+
+
+def test_a_server_whose_store_cannot_be_used_says_so_and_serves_the_rest(make_server: Make, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    server: ServerProcess = make_server(blocked / "store")
+    server.launch(wait=False)
+    until(server.listening)
+    health = until(lambda: (h := server.get("health"))["reasons"][0].startswith("the store") and h)
+    assert health["ready"] is False
+    status, answer = server.request("GET", "runs")
+    assert (status, answer["error"]) == (503, "Unavailable")
+    assert answer["message"] == (
+        f"the store {blocked / 'store'} cannot be written: Not a directory; "
+        "set WATTLE_STORE__DIR to a folder of your own"
+    )
+    assert server.end() == 0
+
+
+def test_a_wrong_setting_is_said_and_the_server_serves_the_rest(make_server: Make) -> None:
+    server: ServerProcess = make_server()
+    server.launch(wait=False, config="c.WattleApp.options = {'scheduler': {'slots': 0}}\n")
+    until(server.listening)
+    reasons = until(lambda: server.get("health")["reasons"])
+    assert "`slots` must be a whole number from 1 to 100000, not 0" in reasons[0]
+    assert server.end() == 0
+
+
+def test_settings_of_the_servers_configuration_count(make_server: Make) -> None:
+    server: ServerProcess = make_server()
+    server.launch(config="c.WattleApp.options = {'scheduler': {'slots': 1}}\n")
+    run = server.run({"a": "sleep 60", "b": "sleep 60"})
+    counts = until(lambda: (c := server.get(f"runs/{run}")["counts"])["running"] and c)
+    assert (counts["running"], counts["queued"]) == (1, 1)
+    server.post(f"runs/{run}/cancel")
+    server.ended(run)
