@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from wattle_jupyter import spec
+from wattle_jupyter import liverun, spec
 from wattle_jupyter.change import Change, Request
 from wattle_jupyter.errors import Conflict, NotFound, TooManyRuns
 from wattle_jupyter.liverun import LiveRun
@@ -164,6 +164,27 @@ def test_a_lost_attempt_is_made_again_from_a_budget_of_its_own() -> None:
     bench.lose("a")
     assert live.task_runs["a"].state is State.FAILED
     assert live.task_runs["a"].reason == "lost 3 times: its process vanished"
+
+
+def test_an_attempt_that_never_started_is_made_again_as_often_as_it_takes() -> None:
+    bench = Bench(loss_budget=0)
+    live = bench.submit({"a": {"run": "x"}})
+    for _ in range(5):
+        bench.lose("a", AttemptState.NEVER_STARTED)
+        bench.wait(10)
+    bench.end("a")
+    assert (live.task_runs["a"].state, live.task_runs["a"].losses, live.task_runs["a"].attempts) == ("completed", 0, 6)
+
+
+def test_a_run_that_stops_makes_no_new_attempt_after_it_was_read_from_disk() -> None:
+    bench = Bench()
+    live = bench.submit({"a": {"run": "x"}, "b": {"run": "x", "retries": 3}}, on_failure="stop")
+    bench.end("a", 1)
+    again = liverun.load(live.run, live.workflow, live.task_runs.values(), live.attempts, {})
+    bench.machine.live[live.run.id] = again
+    bench.machine.by_attempt = {k: (again, t, a) for k, (_, t, a) in bench.machine.by_attempt.items()}
+    bench.end("b", 1)
+    assert again.task_runs["b"].state is State.FAILED
 
 
 def test_an_attempt_that_could_not_be_started_fails_with_the_words_of_the_host() -> None:

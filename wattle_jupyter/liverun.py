@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from wattle_jupyter.model import Attempt, Event, Json, Run, State, TaskRun, Workflow
 from wattle_jupyter.plan import Plan
+from wattle_jupyter.queues import Entry
 from wattle_jupyter.view import count, run_summary, task_run_view
 from wattle_jupyter.wire import RunDetail, RunSummary, TaskRunView
 
@@ -23,7 +24,7 @@ class LiveRun:
     values: dict[str, Json] = field(default_factory=dict)  # "task/key" → value
     waiting: dict[str, int] = field(default_factory=dict)
     active: int = 0  # task runs that hold a slot
-    parked: list[tuple[float, int, str]] = field(default_factory=list)  # ready, but the run is at its own limit
+    parked: list[Entry] = field(default_factory=list)  # ready, but the run is at its own limit
     counts: dict[str, int] = field(default_factory=dict)
     stopping: str = ""  # why no new task is started
     position: dict[str, int] = field(default_factory=dict)  # of each task in the plan's order
@@ -95,6 +96,9 @@ def load(
         run=run, workflow=workflow, plan=Plan(workflow), task_runs=rows, attempts=dict(attempts), values=dict(values)
     )
     live.active = sum(1 for a in attempts.values() if not a.state.final)
+    failed = next(live.in_state(State.FAILED), None)
+    if failed is not None and workflow.on_failure != "continue":
+        live.stopping = f"{failed.task} failed"
     return live
 
 

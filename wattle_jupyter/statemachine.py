@@ -6,8 +6,7 @@ No I/O and no clock: facts, requests and the time come in, a :class:`~wattle_jup
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from wattle_jupyter import liverun
@@ -15,11 +14,8 @@ from wattle_jupyter.change import Change, Draft, Request
 from wattle_jupyter.errors import Conflict, NotFound, TooManyRuns, WattleError
 from wattle_jupyter.liverun import LiveRun
 from wattle_jupyter.model import FINAL, MOVES, Attempt, AttemptState, Json, Run, State, Task, TaskRun, Value, Workflow
+from wattle_jupyter.queues import Entry, Queues
 from wattle_jupyter.verdict import End, judge
-
-HEAD_START: Mapping[str, float] = {"high": 0.0, "normal": 300.0, "low": 900.0}
-"""Seconds. What is ready is started in the order of the time since when it is ready, plus this. So a higher priority
-goes first, and what waited long enough goes before what came later, whatever its priority: nothing starves."""
 
 LOSS_DELAY = 1.0  # seconds before a lost attempt is made again, doubled each time
 
@@ -71,10 +67,8 @@ class StateMachine:
         self.prepare = prepare
         self.executor, self.host, self.boot_id, self.epoch = executor, host, boot_id, epoch
         self.by_attempt: dict[str, tuple[LiveRun, TaskRun, Attempt]] = {}
-        self._queue: list[tuple[float, int, str]] = []  # runs that wait for a place
-        self._ready: list[tuple[float, int, str, str]] = []  # (rank, tie, run, task)
-        self._timers: list[tuple[float, int, str, str]] = []  # (not_before, tie, run, task)
-        self._tie = 0
+        self._queues = Queues()
+        self._places_changed = False  # a run came or went: who waits for a place may have one now
         self._changed: dict[str, set[str]] = {}  # run → tasks that changed in this step
         self.change = Change()
         self.effects = Effects()
@@ -88,7 +82,7 @@ class StateMachine:
         while again:  # a run that ended makes a place for the next one
             self._admit_runs(now)
             self._start_ready(now)
-            again = self._close_runs(now) and bool(self._queue)
+            again = self._close_runs(now) and bool(self._queues.runs)
 
     def take(self, now: float) -> tuple[Change, Effects]:
         """The change since the last call, with its events, and what to do after its commit."""
@@ -110,7 +104,7 @@ class StateMachine:
 
     def next_timer(self) -> float | None:
         """When something is due that nobody will tell us about."""
-        return self._timers[0][0] if self._timers else None
+        return self._queues.next_timer
 
     @property
     def active(self) -> int:
@@ -126,7 +120,7 @@ class StateMachine:
     def submit(self, run: Run, workflow: Workflow, request: Request | None = None) -> LiveRun:
         """Take a new run in. It starts in the same step if there is a place for it."""
         # the queue may hold runs that were cancelled meanwhile, never too few: it spares the count of all
-        if len(self._queue) >= self.limits.max_queued_runs and self.queued_runs >= self.limits.max_queued_runs:
+        if len(self._queues.runs) >= self.limits.max_queued_runs and self.queued_runs >= self.limits.max_queued_runs:
             raise TooManyRuns(
                 f"{self.limits.max_queued_runs} runs wait already, which is the limit of this store; "
                 "wait for some to end or cancel some"
@@ -251,24 +245,27 @@ class StateMachine:
             self._failed(live, task_run, task, reason, now)
 
     def vanished(self, attempt_id: str, state: AttemptState, why: str, now: float) -> None:
-        """An attempt that never started, or is lost. Nobody's fault: it has a budget of its own."""
+        """An attempt that never started (made again, for nothing was done) or is lost (from a budget of its own)."""
         self.effects.acknowledge.append(attempt_id)
         known = self.by_attempt.get(attempt_id)
         if known is None:
             return
         live, task_run, attempt = known
         stopped = why == "stopped" or task_run.stop_at is not None or live.run.cancel_at is not None
-        told = bool(why) and why != "stopped"  # the host says why it could not be started: an ordinary failure
         reason = why or ("its process vanished" if state is AttemptState.LOST else "it was never started")
         self._close_attempt(attempt, state, reason, now)
         self._free(live, attempt)
         if stopped:
             by = task_run.stopped_by or live.run.cancelled_by
             self._end(live, task_run, State.CANCELLED, f"stopped by {by}" if by else "stopped", now)
-        elif told and state is AttemptState.NEVER_STARTED:
-            self._failed(live, task_run, live.workflow.tasks[task_run.task], reason, now)
-        else:
+        elif state is AttemptState.LOST:
             self._lost(live, task_run, reason, now)
+        elif why:  # the host says why it could not be started: an ordinary failure
+            self._failed(live, task_run, live.workflow.tasks[task_run.task], reason, now)
+        elif live.stopping:
+            self._end(live, task_run, State.SKIPPED, live.stopping, now)
+        else:
+            self._again(live, task_run, reason, LOSS_DELAY, now)
 
     def unreachable(self, attempt_id: str, why: str) -> None:
         """Nobody can see the process just now; it keeps its slot, and the user sees why."""
@@ -280,9 +277,8 @@ class StateMachine:
     # ------------------------------------------------------------------------------------------------ the steps
 
     def _start_due_retries(self, now: float) -> None:
-        while self._timers and self._timers[0][0] <= now:
-            _, _, run_id, name = heapq.heappop(self._timers)
-            live = self.live.get(run_id)
+        for entry in self._queues.take_due(now):
+            live, name = self.live.get(entry.run), entry.task
             if live is None:
                 continue
             task_run = live.task_runs[name]
@@ -292,13 +288,14 @@ class StateMachine:
                 self._wait_for_slot(live, task_run)
 
     def _admit_runs(self, now: float) -> None:
-        if not self._queue:
+        if not self._places_changed:
             return
+        self._places_changed = False
         active = [live for live in self.live.values() if live.run.state is State.RUNNING]
         places, busy = self.limits.max_active_runs - len(active), {live.run.workflow for live in active}
-        waiting: list[tuple[float, int, str]] = []
-        for entry in sorted(self._queue):
-            live = self.live.get(entry[2])
+        waiting: list[Entry] = []
+        for entry in sorted(self._queues.runs):
+            live = self.live.get(entry.run)
             if live is None or live.run.state is not State.QUEUED:
                 continue
             why = self._why_wait(live, places, busy)
@@ -314,7 +311,7 @@ class StateMachine:
             places -= 1
             busy.add(live.run.workflow)
             self._release(live, now)
-        self._queue = waiting
+        self._queues.runs = waiting
 
     def _why_wait(self, live: LiveRun, places: int, busy: set[str]) -> str:
         if places <= 0:
@@ -324,14 +321,13 @@ class StateMachine:
         return ""
 
     def _start_ready(self, now: float) -> None:
-        while self._ready and self.active < self.limits.slots:
-            rank, tie, run_id, name = heapq.heappop(self._ready)
-            live = self.live.get(run_id)
-            task_run = live.task_runs[name] if live else None
+        while self.active < self.limits.slots and (entry := self._queues.take_ready()):
+            live = self.live.get(entry.run)
+            task_run = live.task_runs[entry.task] if live else None
             if live is None or task_run is None or task_run.state is not State.QUEUED or task_run.not_before:
                 continue
             if live.workflow.max_parallel is not None and live.active >= live.workflow.max_parallel:
-                live.parked.append((rank, tie, name))
+                live.parked.append(entry)
             else:
                 self._start(live, task_run, now)
 
@@ -378,6 +374,7 @@ class StateMachine:
             live.run.state, live.run.reason = self._outcome(live)
             live.run.ended_at = now
             self.effects.finished.append(run_id)
+            self._places_changed = True
             closed = True
         return closed
 
@@ -473,8 +470,8 @@ class StateMachine:
         """The slot of an attempt that ended."""
         del self.by_attempt[attempt.id]
         live.active -= 1
-        for rank, tie, name in live.parked:
-            heapq.heappush(self._ready, (rank, tie, live.run.id, name))
+        for entry in live.parked:
+            self._queues.put_back(entry)
         live.parked.clear()
 
     def _keep_values(self, live: LiveRun, task: Task, attempt: Attempt, end: End) -> None:
@@ -501,17 +498,15 @@ class StateMachine:
         self._wait_for_slot(live, task_run)
 
     def _wait_for_slot(self, live: LiveRun, task_run: TaskRun) -> None:
-        self._tie += 1
         if task_run.not_before is not None:
-            heapq.heappush(self._timers, (task_run.not_before, self._tie, live.run.id, task_run.task))
-            return
-        task = live.workflow.tasks[task_run.task]
-        rank = (task_run.queued_at or 0.0) + HEAD_START[task.priority or live.run.priority]
-        heapq.heappush(self._ready, (rank, self._tie, live.run.id, task_run.task))
+            self._queues.add_timer(live.run.id, task_run.task, task_run.not_before)
+        else:
+            priority = live.workflow.tasks[task_run.task].priority or live.run.priority
+            self._queues.add_ready(live.run.id, task_run.task, task_run.queued_at or 0.0, priority)
 
     def _enqueue(self, live: LiveRun) -> None:
-        self._tie += 1
-        self._queue.append((live.run.created_at + HEAD_START[live.run.priority], self._tie, live.run.id))
+        self._queues.add_run(live.run.id, live.run.created_at, live.run.priority)
+        self._places_changed = True
 
     # ------------------------------------------------------------------------------------------------ retry by a user
 
