@@ -28,7 +28,7 @@ TASK = Task(name="a", run="x", timeout=60)
     ],
 )
 def test_an_end_is_judged_in_plain_words(end: End, required: bool, state: str, reason: str) -> None:
-    assert judge(end, TASK, required) == (AttemptState(state), reason)
+    assert judge(end, TASK.timeout, required) == (AttemptState(state), reason)
 
 
 @pytest.mark.parametrize(("number", "text"), [(8, "killed by SIGFPE (arithmetic error)"), (99, "killed by signal 99")])

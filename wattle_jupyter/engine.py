@@ -40,6 +40,7 @@ class Engine:
             max_queued_runs=settings.scheduler.max_queued_runs,
             loss_budget=settings.scheduler.loss_budget,
             grace=settings.execution.grace,
+            timeout=settings.execution.timeout,
         )
         executor = executor or LocalExecutor(folder, limits.slots)
         scheduler = Scheduler(store, executor, limits, environ=environ, log=log)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -51,8 +52,9 @@ class WattleApp(ExtensionApp):
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
         """Runs on the live loop. The server must come up whatever the store says, so the engine opens beside it."""
         del serverapp
-        chosen = {"WATTLE_STORE__DIR": self.store_dir} if self.store_dir else os.environ
-        self._folder = places.store_dir(chosen)
+        if self.store_dir:  # kernels and terminals of this server must look in the same place
+            os.environ["WATTLE_STORE__DIR"] = self.store_dir
+        self._folder = places.store_dir(os.environ)
         self._opening = asyncio.create_task(self._open())
         self._pulse = PeriodicCallback(self._beat, 5000)
         self._pulse.start()
@@ -74,7 +76,9 @@ class WattleApp(ExtensionApp):
                 await asyncio.sleep(LOOK_AGAIN)
 
     async def _own(self) -> None:
-        options = settings.load(_config_text(), os.environ, self.options)
+        options = self.settings_of_the_store()
+        for logger in (self.log, logging.getLogger("wattle_jupyter")):
+            logger.setLevel(options.logging.level.upper())
         engine = await Engine.open(options, self._folder, log=self.log)
         url = None if self.kind == "serve" else self.server.connection_url
         self._door = door.open_door(self.web_settings, self._folder, engine.store.id, self.kind, url)
@@ -83,6 +87,10 @@ class WattleApp(ExtensionApp):
         self._set_trouble(None)
         self.engine = engine
         self.log.info("wattle: owns the store %s", self._folder)
+
+    def settings_of_the_store(self) -> settings.Settings:
+        """Defaults, wattle.toml, the server's configuration, the environment. Raises InvalidRequest."""
+        return settings.load(_config_text(), os.environ, self.options)
 
     def _set_trouble(self, trouble: str | None) -> None:
         if trouble and trouble != self.web_settings.get("wattle_trouble"):

@@ -9,15 +9,17 @@ from wattle_jupyter import launch
 from wattle_jupyter.executors import AttemptSpec
 from wattle_jupyter.liverun import LiveRun
 from wattle_jupyter.model import Attempt, Task
+from wattle_jupyter.statemachine import Limits
 
 
 class Launcher:
-    """Makes attempts' specs for one store. ``environ`` is the server's, ``grace`` (seconds) where a task says none."""
+    """Makes attempts' specs for one store. ``environ`` is the server's; ``limits`` has the grace and the time limit
+    of tasks that set none."""
 
-    def __init__(self, store: Path, environ: Mapping[str, str], grace: float) -> None:
+    def __init__(self, store: Path, environ: Mapping[str, str], limits: Limits) -> None:
         self._store = store
         self._environ = environ
-        self._grace = grace
+        self._limits = limits
 
     def output_file(self, attempt: str) -> Path:
         """What ``$WATTLE_OUTPUT`` names."""
@@ -48,8 +50,8 @@ class Launcher:
             argv=launch.argv(live.workflow, task, values, live.run.scripts.get(task.name)),
             cwd=launch.working_dir(live.workflow, task),
             env=launch.environment(live.workflow, task, values, self._environ, names),
-            timeout=task.timeout,
-            grace=self._grace if task.grace is None else task.grace,
+            timeout=task.timeout or self._limits.timeout,
+            grace=self._limits.grace if task.grace is None else task.grace,
             keep_children=task.keep_children,
             exit_file=task.exit_file,
         )

@@ -72,7 +72,7 @@ class Scheduler:
         self._stopping = False
         self._broken = ""  # the error of our own that ended the loop
         self._troubles: dict[str, str] = {}  # by what has it: scheduler, store, executor
-        self._launcher = Launcher(store.folder, self._environ, limits.grace)
+        self._launcher = Launcher(store.folder, self._environ, limits)
         self._outbox = Outbox(executor, partial(self._set_trouble, "executor"))
         self._tasks: list[asyncio.Task[None]] = []
         self._reopening = asyncio.Lock()

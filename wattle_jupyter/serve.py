@@ -35,21 +35,22 @@ class HeadlessWattle(WattleApp):
     """The extension in a server of its own."""
 
     kind = "serve"
-    idle = 600.0
+    idle: float | None = None  # seconds; None: as the settings say
 
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
         await super()._start_jupyter_server_extension(serverapp)
         self._last_used = time.monotonic()
-        self._idle_check = PeriodicCallback(self._end_if_idle, max(100.0, min(5000.0, self.idle * 250)))
+        self._idle_check = PeriodicCallback(self._end_if_idle, 500)
         self._idle_check.start()
 
     def _end_if_idle(self) -> None:
-        if self._door is None or self._pending or self._door._connections:
+        if self.engine is None or self._door is None or self._pending or self._door._connections:
             self._last_used = time.monotonic()
             return
         self._last_used = max(self._last_used, self._door.used_at)
-        if time.monotonic() - self._last_used > self.idle:
-            self.log.info("wattle: nothing to do for %g s, ending", self.idle)
+        idle = self.engine.settings.server.idle_timeout if self.idle is None else self.idle
+        if time.monotonic() - self._last_used > idle:
+            self.log.info("wattle: nothing to do for %g s, ending", idle)
             self.server.stop()
 
     async def _open(self) -> None:
@@ -65,8 +66,11 @@ class HeadlessWattle(WattleApp):
             self.server.stop()
 
 
-def serve(store: str | None, idle: float) -> int:
-    """Own a store without a browser in sight until nobody has needed it for ``idle`` seconds. Returns an exit code."""
+def serve(store: str | None, idle: float | None = None) -> int:
+    """Own a store without a browser in sight until nobody has needed it for ``idle`` seconds. Returns an exit code.
+
+    ``idle`` is that of the settings if None.
+    """
     folder = Path(store).expanduser().absolute() if store else places.store_dir(os.environ)
     os.environ["WATTLE_STORE__DIR"] = str(folder)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

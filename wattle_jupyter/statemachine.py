@@ -31,6 +31,7 @@ class Limits:
     max_queued_runs: int = 1000
     loss_budget: int = 3
     grace: float = 10.0
+    timeout: float | None = None  # of an attempt whose task sets none
 
 
 @dataclass(slots=True)
@@ -233,7 +234,7 @@ class StateMachine:
         stopped_by = task_run.stopped_by or live.run.cancelled_by or ""
         if end.why == "stopped" and not end.stopped_by:
             end = End(code=end.code, signal=end.signal, why=end.why, stopped_by=stopped_by)
-        state, reason = judge(end, task, required)
+        state, reason = judge(end, task.timeout or self.limits.timeout, required)
         self._close_attempt(attempt, state, reason, now, code=end.code, signal=end.signal, **facts)
         self._free(live, attempt)
         if state is AttemptState.COMPLETED:

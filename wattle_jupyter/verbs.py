@@ -303,10 +303,10 @@ def _followed(run: Run, task: str | None, tail: int | None, scene: Scene) -> Out
     if task is None and len(names) > 1:
         raise BadUsage(f"{scene.prog} logs: -f follows one task, say which: {run.id[:8]}/{names[0]}")
     handle = run[task or names[0]]
-    page = run.client.log(run.id, handle.task, offset=0, limit=1)
+    page = run.client.log(run.id, handle.task, offset=0, limit=4)
     if tail is not None:
         start = read_log(run.client, run.id, handle.task, tail)
-        page = run.client.log(run.id, handle.task, offset=-1, limit=1)
+        page = run.client.log(run.id, handle.task, offset=-1, limit=4)
         scene.write(start.rstrip("\n"))
     offset = page["next_offset"] if tail is not None else 0
     _print_stream(run, handle.task, offset, page["attempt"] or None, scene)
@@ -438,6 +438,6 @@ TABLE = (
           (_arg("--store", metavar="DIR", help="the store's folder"),)),
     _Verb("serve", _serve, "run the engine without JupyterLab", "serve --idle 600",
           (_arg("--store", metavar="DIR", help="the store's folder"),
-           _arg("--idle", type=float, default=600.0, metavar="SECONDS", help="end after so long idle (600)"))),
+           _arg("--idle", type=float, metavar="SECONDS", help="end after so long idle (600)"))),
 )  # fmt: skip
 """All verbs, in the order of the help."""

@@ -6,7 +6,7 @@ import signal as signals
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from wattle_jupyter.model import AttemptState, Json, Task
+from wattle_jupyter.model import AttemptState, Json
 
 _WORDS = {
     "SIGSEGV": "segmentation fault",
@@ -31,12 +31,12 @@ class End:
     missing: Sequence[str] = ()  # declared outputs that are not there, as text for people
 
 
-def judge(end: End, task: Task, required_missing: bool) -> tuple[AttemptState, str]:
-    """State and reason of an attempt that ran and ended."""
+def judge(end: End, timeout: float | None, required_missing: bool) -> tuple[AttemptState, str]:
+    """State and reason of an attempt that ran and ended. ``timeout`` is the limit that it had, in seconds."""
     if end.why == "stopped":
         return AttemptState.CANCELLED, f"stopped by {end.stopped_by}" if end.stopped_by else "stopped"
     if end.why == "timed out":
-        return AttemptState.FAILED, f"timed out after {seconds(task.timeout)}"
+        return AttemptState.FAILED, f"timed out after {seconds(timeout)}"
     if end.why or end.signal is not None or end.code != 0:
         return AttemptState.FAILED, end.why or (f"exit {end.code}" if end.signal is None else killed_by(end.signal))
     if end.missing:
