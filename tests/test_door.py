@@ -134,7 +134,7 @@ def test_a_second_server_waits_with_the_reason_and_takes_over_after_a_kill(make_
     first.running(run, "a")
     second.launch(wait=False)
     until(second.listening)
-    why = f"the store {first.store} belongs to another server that runs now"
+    why = f"the store {first.store} belongs to another server that runs now; use that one, or end it"
     until(lambda: second.get("health")["reasons"] == [why])
     status, answer = second.request("GET", "runs")
     assert (status, answer["error"], answer["message"]) == (503, "Unavailable", why)

@@ -157,7 +157,7 @@ class WattleHandler(APIHandler):
             body = error_body(error)
         else:
             reason = getattr(error, "log_message", None) if isinstance(error, web.HTTPError) else None
-            message = str(reason or self._reason) if status_code < 500 else _BUG
+            message = _BUG if status_code >= 500 else _DENIED if status_code == 403 else str(reason or self._reason)
             body = ErrorBody(success=False, error=_NAMES.get(status_code, "Unavailable"), message=message, details={})
         self.set_header("Content-Type", "application/json")
         self.finish(json.dumps(body))
@@ -167,6 +167,7 @@ class WattleHandler(APIHandler):
             super().log_exception(kind, error, trace)
 
 
+_DENIED = "not logged in, or not allowed: send a valid token (`jupyter server list` shows it), or log in again"
 _BUG = "an error in the server; its log has the details. Please report it"
 _NAMES = {400: "InvalidRequest", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 405: "MethodNotAllowed"}
 
