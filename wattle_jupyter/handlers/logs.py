@@ -146,6 +146,7 @@ class TaskLogStreamHandler(EventStream):
         await self.stream(self._send(run, task, chosen, offset))
 
     async def _send(self, run: str, task: str, chosen: str | None, offset: int) -> None:
+        await self.flush()  # the client knows that it is connected, however long the task waits
         attempt = await self._wait_for_attempt(run, task, chosen)
         if attempt is not None:
             await self._send_log(run, task, attempt, offset)
