@@ -4,6 +4,7 @@
     python3 dev.py demo     set up, run the quickstart notebook on a real Jupyter server, show what came out
     python3 dev.py test     set up, run every test: Python, notebooks, JavaScript, browser
     python3 dev.py lab      set up, open JupyterLab on the example notebooks
+    python3 dev.py chaos    set up, kill servers and keepers at random, print what held and what did not
     python3 dev.py lint     set up, ruff, mypy, import-linter, TypeScript
     python3 dev.py build    sdist and wheel in dist/
     python3 dev.py clean    remove all that these commands made
@@ -58,6 +59,7 @@ NODE_FLOOR = (20, 19)
 CHROMIUM = ("apt-get", "install", "-y", "--no-install-recommends", "chromium", "fonts-dejavu-core", "fonts-liberation")
 EXTRAS = {"demo": {"lab", "examples"}, "lab": {"lab", "examples"}, "test": {"lab", "examples", "test", "dev"}}
 EXTRAS["lint"] = EXTRAS["build"] = {"dev", "test"}
+EXTRAS["chaos"] = EXTRAS["test"]
 
 
 class Stop(Exception):
@@ -527,6 +529,18 @@ def end_serve(store: Path) -> None:
         os.kill(int(json.loads((store / "owner.json").read_text())["pid"]), signal.SIGTERM)
 
 
+# --------------------------------------------------------------------------------------------------------------- chaos
+
+
+def chaos(arguments: argparse.Namespace) -> int:
+    """Exit code 1 if a promise was broken, or a mutant of the protocol was not caught."""
+    set_up("chaos")
+    words = ["--kills", str(arguments.kills)]
+    words += [] if arguments.seed is None else ["--seed", str(arguments.seed)]
+    words += ["--mutants"] if arguments.mutants else []
+    return run(PYTHON, "-m", "survival", *words, cwd=ROOT / "tests")
+
+
 # -------------------------------------------------------------------------------------------------- lint, build, clean
 
 
@@ -566,11 +580,17 @@ def clean(_: argparse.Namespace) -> int:
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="dev.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="demo | test | lab | lint | build | clean")
+    verbs = parser.add_subparsers(
+        dest="verb", required=True, metavar="demo | test | lab | chaos | lint | build | clean"
+    )
     testing = verbs.add_parser("test", help="run every test")
     testing.add_argument("-k", metavar="EXPRESSION", help="only Python tests whose names match")
     testing.add_argument("--long", action="store_true", help="also those that take minutes")
     testing.add_argument("--coverage", action="store_true", help="measure which Python lines ran")
+    killing = verbs.add_parser("chaos", help="kill servers and keepers at random")
+    killing.add_argument("--kills", type=int, default=300, help="0 for mutants only")
+    killing.add_argument("--seed", type=int, help="of workflows and kills; printed if absent")
+    killing.add_argument("--mutants", action="store_true", help="also protocols that are broken on purpose")
     opening = verbs.add_parser("lab", help="open JupyterLab")
     opening.add_argument("notebook", nargs="?", help="the quickstart if absent")
     for verb in ("demo", "lint", "build", "clean"):
@@ -583,7 +603,13 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 
 
 VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
-    "demo": demo, "test": test, "lab": lab, "lint": lint, "build": build, "clean": clean,
+    "demo": demo,
+    "test": test,
+    "lab": lab,
+    "chaos": chaos,
+    "lint": lint,
+    "build": build,
+    "clean": clean,
 }
 
 

@@ -66,9 +66,9 @@ def _mutants(seed: int) -> bool:
 
     print("\nmutants")
     ok = True
-    for caught in mutants.play(seed):
-        print(f"  {caught}", flush=True)
-        ok &= caught.caught
+    for name, how in mutants.play(seed):
+        print(f"  {name:<26}{how or 'NOT CAUGHT'}", flush=True)
+        ok &= bool(how)
     return ok
 
 

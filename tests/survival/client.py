@@ -67,7 +67,7 @@ class User(threading.Thread):
             self.cancelled.add(run)
             self._post(f"runs/{run}/cancel", {}, f"cancel-{run}")
         elif choice < 0.07:
-            task = f"t{self._rng.randint(0, 11)}"
+            task = f"t{self._rng.randint(0, 7)}"
             self.stopped.add((run, task))
             self._post(f"runs/{run}/tasks/{quote(task)}/stop", {}, f"stop-{run}-{task}")
         elif choice < 0.10 and self.runs:

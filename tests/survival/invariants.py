@@ -34,6 +34,7 @@ INVARIANTS: dict[str, str] = {
     "record": "the attempt's record on disk says what the database says",
     "recorded": "nothing ran without a record",
     "order": "a task started after its parents' success, with the values of that very attempt",
+    "locked": "the record of a living task is locked, also when its keeper is dead",
     "orphans": "no process is left",
     "consistent": "no row contradicts another, at any moment; the database is whole",
     "request": "each request was carried out once",
@@ -46,6 +47,8 @@ def at_any_time(picture: Picture, shown: int) -> Iterator[Fault]:
     if picture.rows or picture.folders:
         for id in sorted((picture.folders | picture.started) - set(picture.rows)):
             yield "recorded", f"attempt {id} is under way and the database does not know it"
+    for id in sorted(picture.twice):
+        yield "started once", f"attempt {id} started twice"
     if shown > picture.seq:
         yield "committed", f"event {shown} was seen, the newest on disk is {picture.seq}"
     for text in picture.broken:
@@ -312,7 +315,8 @@ def _logs(seen: Evidence) -> Iterator[Fault]:
         # what nobody held went with the task; what was stopped had not written all
         whole = code is not None and row.id not in seen.round.blind
         if have != wanted and (whole or not wanted.startswith(have)):
-            same = len(os.path.commonprefix([have, wanted]))
+            pairs = zip(have, wanted, strict=False)
+            same = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(have), len(wanted)))
             what = f"log of {row.id} ({job.kind}, {row.state})"
             yield "log", f"{what}: {len(have)} bytes of {len(wanted)}, the first {same} are right"
         if row.log_size is not None and row.log_size != (size := len(seen.log(row.id))):

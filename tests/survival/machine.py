@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -31,9 +32,9 @@ class Picture:
     broken: list[str] = field(default_factory=list)  # what contradicts itself in the database
     folders: set[str] = field(default_factory=set)
     started: set[str] = field(default_factory=set)  # attempts whose process wrote that it started
+    twice: set[str] = field(default_factory=set)
     ended: set[str] = field(default_factory=set)
     by_keeper: set[str] = field(default_factory=set)  # attempts that the keeper has files of open
-    by_server: set[str] = field(default_factory=set)
 
     @property
     def active(self) -> set[str]:
@@ -43,6 +44,11 @@ class Picture:
     @property
     def running(self) -> set[str]:
         return self.started - self.ended
+
+    @property
+    def told(self) -> set[str]:
+        """Attempts that the server knows to run: it said so in a commit."""
+        return {id for id, state in self.rows.items() if state == "running"}
 
     @property
     def intents(self) -> set[str]:
@@ -111,7 +117,7 @@ class Machine:
         return {path[len(head) :].split("/")[0] for path in _open_files(pid) if path.startswith(head)}
 
     def stall(self) -> None:
-        """Hold the keeper still until the next picture is over."""
+        """Hold the keeper still until the next picture is over, as on a machine that is too busy for it."""
         pid = self.keeper()
         if pid is not None:
             hold(pid)
@@ -119,11 +125,17 @@ class Machine:
     # ------------------------------------------------------------------------------------------------ looking
 
     @contextlib.contextmanager
-    def frozen(self) -> Iterator[Picture]:
-        """Hold server and keeper still, and look. Who was not killed meanwhile goes on afterwards."""
-        pids = [pid for pid in (self._server_pid(), self.keeper()) if pid is not None]
-        for pid in pids:
-            hold(pid)
+    def frozen(self, delay: float = 0.0) -> Iterator[Picture]:
+        """Hold server and keeper still, and look. Who was not killed meanwhile goes on afterwards.
+
+        With a ``delay`` (seconds) the keeper is held first, and the server hears what the keeper had said before.
+        """
+        pids = []
+        for find in (self.keeper, self._server_pid) if delay else (self._server_pid, self.keeper):
+            if (pid := find()) is not None:
+                hold(pid)
+                pids.append(pid)
+            time.sleep(delay)
         try:
             yield self.look()
         finally:
@@ -133,10 +145,12 @@ class Machine:
 
     def look(self) -> Picture:
         """What the disk says."""
-        seen = Picture(by_keeper=self._watched(self.keeper()), by_server=self._watched(self._server_pid()))
+        seen = Picture(by_keeper=self._watched(self.keeper()))
         with contextlib.suppress(FileNotFoundError):
             seen.folders = set(os.listdir(self.store / "attempts"))
         for line in read_ledger(self.ledger):
+            if line.code is None and line.attempt in seen.started:
+                seen.twice.add(line.attempt)
             (seen.started if line.code is None else seen.ended).add(line.attempt)
         with self.database() as db:
             if db is not None:
@@ -167,6 +181,11 @@ class Machine:
         ids = set(os.listdir(self.store / "attempts"))
         place = str(self.folder / "work")
         return [p for p in process.scan() if process.cookie(p.pid) in ids or _cwd(p.pid).startswith(place)]
+
+    def unlocked(self, attempts: set[str]) -> set[str]:
+        """Those of these attempts that live and whose record is not locked. Ask only while there is no keeper."""
+        free = {id for id in attempts if _is_free(self.store / "attempts" / id / "record")}
+        return free & {process.cookie(proc.pid) for proc in process.scan()} if free else free
 
     def clear(self) -> None:
         """Leave nothing behind."""
@@ -213,6 +232,15 @@ def _still(pid: int) -> bool:
 def _state(path: str) -> str:
     with open(path, "rb") as file:
         return process.parse_stat(file.read()).state
+
+
+def _is_free(path: Path) -> bool:
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
 
 
 def _open_files(pid: int | None) -> Iterator[str]:

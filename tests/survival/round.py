@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,16 +17,20 @@ from survival.workload import Workload
 
 PATIENCE = 150.0  # seconds in which all runs must end once nothing is killed any more
 
-SEQUENCES: dict[str, tuple[str, ...]] = {
-    "server": ("server",),
-    "keeper": ("keeper",),
-    "both at once": ("both",),
-    "server, then keeper": ("server", "keeper"),
-    "keeper, then server": ("keeper", "server"),
-    "server, then server as it starts": ("server", "starting"),
+SEQUENCES: dict[str, int] = {
+    "server": 26,
+    "keeper": 24,
+    "both": 18,
+    "server, keeper": 12,
+    "keeper, server": 12,
+    "server, starting server": 8,
 }
-_WEIGHTS = (26, 24, 18, 12, 12, 8)
-_WINDOW = 0.35  # share of kills that wait for an attempt between its commit and its start
+"""What is killed one after the other, and how often: weights."""
+
+HUNTS: dict[str, int] = {"any moment": 60, "stalled keeper": 14, "not started": 14, "started, not told": 12}
+"""The moment that the first kill of a sequence waits for: weights."""
+
+_TRIES = 100  # looks for the moment, then any will do
 
 
 @dataclass
@@ -54,11 +59,21 @@ class Tally:
 class Round:
     """``play`` kills so many times and judges. With ``hasty`` it ends at the first violation (for mutants)."""
 
-    def __init__(self, folder: Path, package: Path, seed: str, *, jupyter: bool = False, hasty: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        package: Path,
+        seed: str,
+        *,
+        jupyter: bool = False,
+        hasty: bool = False,
+        sequences: Mapping[str, int] = SEQUENCES,
+    ) -> None:
         self.tally = Tally()
         self.hasty = hasty
+        self._sequences = sequences
         self._rng = random.Random(seed)
-        self.workload = Workload(folder / "work", random.Random(f"{seed} workload"))
+        self.workload = Workload(folder / "work", random.Random(f"{seed} workload"), brisk=hasty)
         self.machine = Machine(folder, package, jupyter=jupyter)
         self.user = User(self.machine, self.workload, random.Random(f"{seed} user"))
         self.watcher = Watcher(self.machine)
@@ -72,7 +87,10 @@ class Round:
             self.watcher.start()
             while self.tally.kills.total() < kills and not self._give_up:
                 self._strike()
-            self._finish()
+            if self._give_up:
+                self._look_around(20)  # what follows from the fault
+            else:
+                self._finish()
         except AssertionError as error:
             self.tally.violations.append(("alive", str(error)[-2000:]))
         finally:
@@ -92,41 +110,63 @@ class Round:
     def _strike(self) -> None:
         """One sequence of kills, then a server that is up again."""
         time.sleep(self._rng.uniform(0.0, 0.8))
-        name = self._rng.choices(list(SEQUENCES), _WEIGHTS)[0]
-        for i, victim in enumerate(SEQUENCES[name]):
+        self._look_around(50 if self.hasty else 5)
+        if self._give_up:
+            return
+        name = _choose(self._rng, self._sequences)
+        for i, victim in enumerate(name.split(", ")):
             if i:
                 time.sleep(self._rng.choice([0.0, 0.03, 0.1, 0.4]))
-            if victim == "starting":
+            if victim == "starting server":
                 self.machine.begin()
                 time.sleep(self._rng.uniform(0.2, 1.6))
-            with self._moment(i == 0) as picture:
+            with self._moment(_choose(self._rng, HUNTS) if i == 0 else "any moment") as picture:
+                if self._give_up:
+                    return
                 self._kill(victim, picture)
         if not self.machine.serving:
             time.sleep(self._rng.choice([0.0, 0.0, 0.3, 1.2]))
             self.machine.launch()
 
+    def _look_around(self, looks: int) -> None:
+        """What must hold at every moment is looked for at many, not only where something is killed."""
+        for _ in range(looks):
+            with self.machine.frozen() as picture:
+                self._saw(picture)
+            time.sleep(self._rng.uniform(0.0, 0.02))
+
     def _kill(self, victim: str, picture: Picture) -> None:
         self.tally.kills[victim] += 1
         self.tally.running += bool(picture.running)
         self.tally.window += bool(picture.intents)
-        if victim == "keeper":
-            self.blind |= picture.active - picture.by_server
+        if victim in ("keeper", "both"):
+            # a server that is up watches what it knows to run; what it was not told of, nobody sees now
+            watched = picture.told if victim == "keeper" and self.machine.ready else set()
             self.machine.kill_keeper()
-            return
-        self.blind |= picture.active - (picture.by_keeper if victim != "both" else set())
-        if victim == "both":
-            self.machine.kill_keeper()
-        self.machine.kill_server()
+            for id in self.machine.unlocked(picture.running & set(picture.rows)):
+                self.tally.violations.append(("locked", f"attempt {id} lives and its record is not locked"))
+        else:
+            watched = picture.by_keeper
+        self.blind |= picture.active - watched
+        if victim != "keeper":
+            self.machine.kill_server()
 
-    def _moment(self, choose: bool) -> Frozen:
-        """Any moment, or, for some kills, one in which an attempt is committed and not started."""
-        if not choose or self._rng.random() >= _WINDOW:
-            return Frozen(self)
-        if self._rng.random() < 0.5:
-            return Frozen(self, until=lambda p: bool(p.intents), tries=120)
-        return Frozen(self, until=lambda p: bool(p.intents), tries=120, stall=True)
+    @contextlib.contextmanager
+    def _moment(self, hunt: str) -> Iterator[Picture]:
+        """Hold still at any moment, or at one of a kind: look, and go on until it is found or the tries are used up."""
+        wanted, delay = _MOMENTS[hunt]
+        for left in reversed(range(_TRIES)):
+            if hunt == "stalled keeper":
+                self.machine.stall()
+                time.sleep(0.02)
+            with self.machine.frozen(delay) as picture:
+                self._saw(picture)
+                if left == 0 or self._give_up or wanted(picture):
+                    yield picture
+                    return
+            time.sleep(self._rng.uniform(0.0, 0.012))
 
-    def saw(self, picture: Picture) -> None:
+    def _saw(self, picture: Picture) -> None:
         """What must hold at every moment."""
         self.tally.looks += 1
         for fault in invariants.at_any_time(picture, self.watcher.seen):
@@ -139,9 +179,8 @@ class Round:
         self.user.enough.set()
         self.user.join(60)
         assert not self.user.is_alive(), "a request was never answered"
-        if not self._give_up:
-            self._wait_for_ends()
-            self._read_logs()
+        self._wait_for_ends()
+        self._read_logs()
         self.watcher.quit.set()
         code = self.machine.server.end()
         assert code == 0, f"the server ended with {code}: {self.machine.server.said()[-1500:]}"
@@ -169,34 +208,14 @@ class Round:
                 self.tally.violations.append(("log", f"the API answers {status} and other bytes for {attempt}"))
 
 
-class Frozen:
-    """Hold still, look, and go on until the picture is the wanted one or the tries are used up.
+def _choose(rng: random.Random, weights: Mapping[str, int]) -> str:
+    return rng.choices(list(weights), list(weights.values()))[0]
 
-    With ``stall`` the keeper stands still all the while, as on a machine that is too busy for it.
-    """
 
-    def __init__(
-        self, round: Round, *, until: Callable[[Picture], bool] | None = None, tries: int = 1, stall: bool = False
-    ) -> None:
-        self._round = round
-        self._until = until
-        self._tries = tries
-        self._stall = stall
-
-    def __enter__(self) -> Picture:
-        machine, rng = self._round.machine, random.Random(self._tries)
-        for left in reversed(range(self._tries)):
-            if self._stall:
-                machine.stall()
-                time.sleep(0.02)
-            self._context = machine.frozen()
-            picture = self._context.__enter__()
-            self._round.saw(picture)
-            if left == 0 or self._until is None or self._until(picture):
-                return picture
-            self._context.__exit__(None, None, None)
-            time.sleep(rng.uniform(0.0, 0.012))
-        raise AssertionError("no tries")
-
-    def __exit__(self, *_: object) -> None:
-        self._context.__exit__(None, None, None)
+_MOMENTS: dict[str, tuple[Callable[[Picture], bool], float]] = {
+    "any moment": (lambda seen: True, 0.0),
+    "stalled keeper": (lambda seen: bool(seen.intents), 0.0),
+    "not started": (lambda seen: bool(seen.intents), 0.0),
+    "started, not told": (lambda seen: bool((seen.active & seen.by_keeper) - seen.told), 0.01),
+}
+"""Which picture is the wanted one, and for how many seconds the server is left to hear what the keeper said."""

@@ -71,11 +71,13 @@ class Job:
 class Workload:
     """Workflow after workflow, the same ones for the same seed. ``jobs[workflow][task]`` says what was asked for."""
 
-    def __init__(self, folder: Path, rng: random.Random) -> None:
+    def __init__(self, folder: Path, rng: random.Random, *, brisk: bool = False) -> None:
         self.folder = folder
         self.ledger = folder / "ledger"
         self.jobs: dict[str, dict[str, Job]] = {}
         self._rng = rng
+        self._pauses = [0.05, 0.3, 0.8] if brisk else [0.05, 0.3, 0.8, 1.5, 2.5, 4.0]
+        self._most = 12 if brisk else 22
         self._body = folder / "body"
         (folder / "flags").mkdir(parents=True)
         (folder / "cwd").mkdir()
@@ -83,7 +85,7 @@ class Workload:
         self._body.write_text(BODY)
 
     def next(self) -> dict[str, Any]:
-        """A new workflow: chains and fans of 12 to 22 tasks."""
+        """A new workflow: chains and fans of 8 to 22 tasks."""
         name = f"w{len(self.jobs)}"
         jobs: dict[str, Job] = {}
         self.jobs[name] = jobs
@@ -92,7 +94,7 @@ class Workload:
         return {"name": name, "tasks": tasks, "env": env, "working_dir": str(self.folder / "cwd"), "concurrent": True}
 
     def _names(self) -> Iterator[str]:
-        return (f"t{i}" for i in range(self._rng.randint(12, 22)))
+        return (f"t{i}" for i in range(self._rng.randint(8, self._most)))
 
     def _task(self, name: str, jobs: dict[str, Job]) -> dict[str, Any]:
         rng = self._rng
@@ -102,7 +104,7 @@ class Workload:
         parents = tuple(rng.sample(near, min(len(near), rng.choice([0, 0, 1, 1, 1, 2]))))
         inputs = parents if rng.random() < 0.5 else ()
         lines = {"instant": rng.randint(0, 3), "chatty": 3000}.get(kind, rng.randint(4, 60))
-        pause = 0.0 if kind == "instant" else round(rng.choice([0.05, 0.3, 0.8, 1.5, 2.5, 4.0]), 2)
+        pause = 0.0 if kind == "instant" else rng.choice(self._pauses)
         retries = {"flaky": 2, "hopeless": 1}.get(kind, 0)
         jobs[name] = Job(kind, lines, retries, parents, inputs)
         task: dict[str, Any] = {
