@@ -176,7 +176,7 @@ def test_a_hundred_cuts_lose_and_double_nothing(engine: EngineProcess) -> None:
     lines, chance = 25, random.Random(7)
     command = f"for i in $(seq {lines}); do echo {{}}-$i; sleep 0.12; done"
     tasks = {f"t{n}": command.format(n) for n in range(60)}
-    seq = int(engine.get("runs/last")["seq"])
+    seq = 0
     run = engine.run(tasks, "cut")
     seen: list[int] = []
     logs: dict[str, bytes] = {}
