@@ -66,6 +66,10 @@ class Stop(Exception):
     """A reason to end that needs no traceback. The text says what to do."""
 
 
+class Busy(Exception):
+    """The server is there and its engine is still starting."""
+
+
 # ----------------------------------------------------------------------------------------------------------- commands
 
 
@@ -291,12 +295,14 @@ class Server:
             with urllib.request.urlopen(request, timeout=60) as answer:
                 return json.loads(answer.read())
         except urllib.error.HTTPError as error:
+            if error.code == 503:
+                raise Busy(path) from None
             raise Stop(f"{path} answered {error.code}: {error.read().decode(errors='replace')[:500]}") from None
 
     def wait(self, seconds: float = 60) -> None:
         until = time.monotonic() + seconds
         while time.monotonic() < until and self.process.poll() is None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, Busy):
                 self.call("wattle/api/info")
                 return
             time.sleep(0.1)
