@@ -337,7 +337,7 @@ def read_log(client: Client, run: str, task: str, tail: int | None = None) -> st
         return _read(client, run, task, 0)
     want = 64 * 1024
     while True:
-        page = client.log(run, task, offset=-want, limit=1)
+        page = client.log(run, task, offset=-want, limit=4)
         text = _read(client, run, task, page["offset"])
         lines = text.splitlines(keepends=True)
         if page["offset"] == 0 or len(lines) > tail:

@@ -43,6 +43,14 @@ test('a deleted run says so', () => {
   expect(reduce(start(), [{ seq: 12, run: RUN, at: '', kind: 'run.deleted', body: {} }]).deleted).toBe(true);
 });
 
+test('a plan, whose states are null, is shown as not started', () => {
+  const saved = toSaved(start());
+  const plan = { ...saved, state: null, tasks: saved.tasks.map(task => ({ ...task, state: null })) };
+  expect(isSavedRun(JSON.parse(JSON.stringify(plan)))).toBe(true);
+  expect(new Set(fromSaved(plan).tasks.map(task => task.state))).toEqual(new Set(['created']));
+  expect(fromSaved(plan).summary.state).toBe('created');
+});
+
 test('what is saved can be shown again', () => {
   const saved = toSaved(start());
   expect(isSavedRun(JSON.parse(JSON.stringify(saved)))).toBe(true);

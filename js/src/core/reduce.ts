@@ -51,7 +51,7 @@ export function fromSaved(saved: SavedRun): RunState {
   const counts = { ...NO_COUNTS };
   for (const task of tasks) counts[task.state] += 1;
   const summary: RunSummary = {
-    ...{ id: '', workflow: saved.workflow, workflow_hash: '', state: saved.state, reason: '', mode: '', priority: '' },
+    ...{ id: '', workflow: saved.workflow, workflow_hash: '', state: saved.state ?? 'created', reason: '', mode: '', priority: '' },
     ...{ params: {}, user: '', cause: '', created_at: '', started_at: null, ended_at: null, cancel_at: null },
     ...{ total: tasks.length, counts }
   };
@@ -59,9 +59,9 @@ export function fromSaved(saved: SavedRun): RunState {
   return { summary, tasks, edges, seq: -1, deleted: false };
 }
 
-function savedTask(task: { task: string; state: StateName; reason: string }): TaskRunView {
+function savedTask({ task, state, reason }: SavedRun['tasks'][number]): TaskRunView {
   const unknown = { attempts: 0, attempt: null, queued_at: null, started_at: null, ended_at: null, not_before: null };
-  return { ...task, ...unknown, exit_code: null, signal: null };
+  return { task, state: state ?? 'created', reason, ...unknown, exit_code: null, signal: null };
 }
 
 /** The opposite of `fromSaved`: what an output keeps of a run. */
@@ -75,6 +75,8 @@ export function toSaved(state: RunState): SavedRun {
   };
 }
 
+const isState = (state: unknown): boolean => state === null || (typeof state === 'string' && state in NO_COUNTS);
+
 /** Data of an output, if it is what this version can draw. */
 export function isSavedRun(data: unknown): data is SavedRun {
   const saved = data as Partial<SavedRun> | null;
@@ -84,8 +86,8 @@ export function isSavedRun(data: unknown): data is SavedRun {
     saved.version === 1 &&
     typeof saved.workflow === 'string' &&
     Array.isArray(saved.tasks) &&
-    saved.tasks.every(task => typeof task?.task === 'string' && task.state in NO_COUNTS) &&
-    (saved.state ?? '') in NO_COUNTS &&
+    saved.tasks.every(task => typeof task?.task === 'string' && isState(task.state)) &&
+    isState(saved.state) &&
     Array.isArray(saved.edges) &&
     saved.edges.every(edge => typeof edge?.src === 'string' && typeof edge.dst === 'string')
   );

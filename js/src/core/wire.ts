@@ -183,7 +183,8 @@ export type ClientMessage = SinceMessage | SubscribeMessage | UnsubscribeMessage
 export interface SavedRun {
   version: 1;
   workflow: string;
-  state: StateName;
-  tasks: { task: string; state: StateName; reason: string }[];
+  /** States are null in a plan: nothing has run yet. */
+  state: StateName | null;
+  tasks: { task: string; state: StateName | null; reason: string }[];
   edges: { src: string; dst: string; kind?: 'data' | 'order' }[];
 }

@@ -92,6 +92,7 @@ function Body(props: RunViewProps & { live: Live; state: RunState; narrow: boole
 function quietNote({ feed, run, store, saved }: RunViewProps, { state, problem, connection }: Live): string | null {
   if (state?.deleted) return 'This run was deleted on the server.';
   if (connection?.trouble) return connection.trouble;
+  if (state !== null && connection?.link === 'offline') return 'The server cannot be reached. The run may go on; this view catches up by itself.';
   if (state !== null) return null;
   const shown = saved === null ? 'There is nothing saved to show instead.' : 'Shown as it was saved.';
   if (run === null) return null;

@@ -3,14 +3,27 @@ import type { Connection, Feed } from '../core/feed';
 import type { RunState } from '../core/reduce';
 import { followRun } from '../core/runfeed';
 
+/** The clock of all views: two places that show how long the same task has run must not differ. */
+const hands = new Set<(now: number) => void>();
+let ticking: ReturnType<typeof setInterval> | undefined;
+
+function tick(): void {
+  const now = Date.now();
+  for (const set of [...hands]) set(now);
+}
+
 /** The time (ms), ticking once a second while `running`. */
 export function useNow(running: boolean): number {
   const [now, setNow] = useState(() => Date.now());
   useEffect(() => {
     if (!running) return undefined;
-    setNow(Date.now());
-    const timer = setInterval(() => setNow(Date.now()), 1000);
-    return () => clearInterval(timer);
+    hands.add(setNow);
+    if (hands.size === 1) ticking = setInterval(tick, 1000);
+    tick();
+    return () => {
+      hands.delete(setNow);
+      if (hands.size === 0) clearInterval(ticking);
+    };
   }, [running]);
   return now;
 }

@@ -32,7 +32,7 @@ export function useLog(feed: Feed, of: LogOf): OpenLog {
   useEffect(() => {
     const ended = new AbortController();
     before.current = null;
-    feed.logPage(of, -1, 1, ended.signal).then(
+    feed.logPage(of, -1, 4, ended.signal).then(
       ({ size }) => ended.signal.aborted || setBegin({ from: Math.max(0, size - TAIL), size }),
       // then there is no tail to begin with; the reader itself waits for the server
       () => ended.signal.aborted || setBegin({ from: 0, size: 0 })
