@@ -31,7 +31,7 @@ def mostly_at_work(total: Tally) -> bool:
 @survival
 @pytest.mark.timeout(600)
 def test_nothing_is_lost_or_done_twice_when_server_and_keeper_are_killed_40_times() -> None:
-    total = killed(40, random.randrange(10**6), per_round=13)
+    total = killed(40, random.randrange(10**6), per_round=10)
     assert total.kills.total() >= 40
     assert mostly_at_work(total)
     assert total.attempts["completed"] > 100

@@ -1,4 +1,4 @@
-"""Many rounds, two at a time, added up."""
+"""Many rounds, some at a time, added up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from processes import scratch
 import wattle_jupyter
 from survival.round import Round, Tally
 
-LANES = 2
+LANES = 4  # stores at a time: much of a round is waiting
 PER_ROUND = 15  # kills of one store
 
 
@@ -39,14 +39,15 @@ def play(kills: int, seed: int, *, per_round: int = PER_ROUND, told: Callable[[T
     per_round = -(-kills // rounds)
     with packaged() as (folder, package):
 
-        def one(number: int) -> None:
+        def one(number: int) -> Tally:
             jupyter = number % 3 == 2
             place = folder / f"r{number}"
             tally = Round(place, package, f"{seed}-{number}", jupyter=jupyter).play(per_round)
-            total.add(tally)
             told(tally, f"round {number} ({'jupyter server' if jupyter else 'wattle serve'})")
             shutil.rmtree(place, ignore_errors=True)
+            return tally
 
         with ThreadPoolExecutor(LANES) as pool:
-            list(pool.map(one, range(rounds)))
+            for tally in pool.map(one, range(rounds)):
+                total.add(tally)
     return total

@@ -40,6 +40,11 @@ _REPLACED = (
         "        finally:\n            os.unlink(_DRAFT, dir_fd=dir_fd)",
         "        finally:\n            pass",
     ),
+    (
+        "host/spawn.py",
+        "        os.mkfifo(FIFO, 0o600, dir_fd=dir_fd)",
+        "        FIFO in os.listdir(dir_fd) or os.mkfifo(FIFO, 0o600, dir_fd=dir_fd)",
+    ),
 )
 
 MUTANTS = (
