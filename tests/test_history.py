@@ -103,7 +103,15 @@ async def test_what_goes_on_is_found_oldest_first(tmp_path: Path) -> None:
     states = [State.RUNNING, State.COMPLETED, State.QUEUED, State.FAILED, State.CREATED, State.CANCELLED]
     for i, state in enumerate(states):
         await keep(store, run_id(f"{i}"), at=10.0 - i, state=state)
-    assert [live.run.state for live in await history.going_on(store)] == ["created", "queued", "running"]
+    found, unreadable = await history.going_on(store)
+    assert [live.run.state for live in found] == ["created", "queued", "running"]
+    assert unreadable == {}
+    spoilt = found[0].run
+    sql = "UPDATE workflow SET spec = '{' WHERE id = ?"
+    await store.write(lambda db: db.execute(sql, (spoilt.snapshot_id,)))
+    found, unreadable = await history.going_on(store)
+    assert spoilt.id in unreadable, "what cannot be read is named"
+    assert all(live.run.snapshot_id != spoilt.snapshot_id for live in found), "and keeps no other from going on"
     await store.close()
 
 

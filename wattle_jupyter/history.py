@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from wattle_jupyter import liverun, rows, spec
-from wattle_jupyter.errors import Conflict, NotFound
+from wattle_jupyter.errors import Conflict, NotFound, WattleError
 from wattle_jupyter.liverun import LiveRun
 from wattle_jupyter.model import Attempt, Event, Json, Value
 from wattle_jupyter.paging import PageQuery, pagination
@@ -47,10 +47,18 @@ async def resolve(store: Store, text: str) -> str:
     return str(found[0][0])
 
 
-async def going_on(store: Store) -> list[LiveRun]:
-    """All runs that have not ended, oldest first."""
+async def going_on(store: Store) -> tuple[list[LiveRun], dict[str, str]]:
+    """All runs that have not ended, oldest first; and those that cannot be read (id → why), which must not keep the
+    others from going on."""
     sql = "SELECT id FROM run WHERE state IN ('created', 'queued', 'waiting', 'running') ORDER BY created_at, rowid"
-    return [await load(store, row[0]) for row in await store.all(sql)]
+    found: list[LiveRun] = []
+    unreadable: dict[str, str] = {}
+    for (run,) in await store.all(sql):
+        try:
+            found.append(await load(store, run))
+        except (WattleError, ValueError, TypeError, KeyError) as error:
+            unreadable[run] = repr(error)
+    return found, unreadable
 
 
 async def load(store: Store, run_id: str) -> LiveRun:
@@ -90,7 +98,7 @@ def _assemble(run_row: Any, tasks: list[Any], attempts: list[Any], values: list[
     run, _ = rows.to_run(run_row[:-1], snapshot)
     return liverun.load(
         run,
-        spec.load({**snapshot, "mode": run.mode}),
+        spec.restore({**snapshot, "mode": run.mode}),
         [rows.to_task_run(row) for row in tasks],
         {a.id: a for a in map(rows.to_attempt, attempts)},
         {f"{task}/{name}": json.loads(ref) for task, name, ref in values},

@@ -173,7 +173,8 @@ def _start(store: Path, timeout: float) -> tuple[Owner, socket.socket]:
         log = (store / "serve.log").open("ab")
     except OSError as error:
         reason = f"{error.strerror}: {error.filename}"
-        raise ServerNotFound(f"The store {store} cannot be used ({reason}); set WATTLE_STORE__DIR to a folder of your own") from None
+        cure = "set WATTLE_STORE__DIR to a folder of your own"
+        raise ServerNotFound(f"The store {store} cannot be used ({reason}); {cure}") from None
     with log, _one_starter(store):
         if found := knock(store, timeout):
             return found

@@ -124,7 +124,10 @@ class Scheduler:
 
     async def _recover(self) -> None:
         now = self._clock()
-        for live in await history.going_on(self.store):
+        going_on, unreadable = await history.going_on(self.store)
+        for run, why in unreadable.items():
+            self._log.error("wattle: run %s cannot be read and is left alone: %s", run, why)
+        for live in going_on:
             self.live[live.run.id] = published(live.detail(self.hub.newest))  # before anything changes in memory
             self._machine.adopt(live, now)
         rows = {a.id: a.boot_id for _, _, a in self._machine.by_attempt.values()}

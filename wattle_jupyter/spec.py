@@ -60,6 +60,12 @@ def dump(workflow: Workflow) -> dict[str, Json]:
     return {"name": workflow.name, **head, "tasks": {name: _dump_task(t) for name, t in workflow.tasks.items()}}
 
 
+def restore(form: Mapping[str, Json]) -> Workflow:
+    """The workflow of a form that :func:`dump` made, without looking for problems: many times faster than ``load``."""
+    tasks = {name: _restored(name, task) for name, task in form["tasks"].items()}
+    return Workflow(**{**form, "tasks": tasks})
+
+
 def digest(workflow: Workflow) -> str:
     """Hash of what the workflow does: of its canonical form without the name. The order of tasks counts."""
     form = dump(workflow)
@@ -160,6 +166,21 @@ def _shape(kind: type[_S], value: object, where: Where, findings: Findings) -> _
         for fault in faults(error, kind, where):
             findings.add(*fault)
         return None
+
+
+def _restored(name: str, form: Mapping[str, Json]) -> Task:
+    run, script = command.parse(form["run"])
+    outputs = {key: _restored_output(output) for key, output in form.get("outputs", {}).items()}
+    refs = _task_references(run, form.get("env", {}))
+    passed = {key: value for key, value in form.items() if key not in ("run", "needs", "outputs")}
+    needs = tuple(form.get("needs", ()))
+    return Task(name=name, run=run, script=script, needs=needs, outputs=outputs, references=refs, **passed)
+
+
+def _restored_output(form: Json) -> Output:
+    if isinstance(form, str):
+        return Output(path=form) if is_path(form) else Output(description=form)
+    return Output(**(form or {}))
 
 
 _PASSED = tuple(

@@ -198,7 +198,8 @@ def take_lock(folder: Path) -> int:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(fd)
-        raise StoreLocked(f"the store {folder} belongs to another server that runs now; use that one, or end it") from error
+        what = "belongs to another server that runs now; use that one, or end it"
+        raise StoreLocked(f"the store {folder} {what}") from error
     except OSError as error:
         os.close(fd)
         raise _unusable_lock(folder, error) from error

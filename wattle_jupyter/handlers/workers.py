@@ -18,7 +18,7 @@ from wattle_jupyter.wire import TaskRunView, WorkerView
 
 async def find(engine: Engine, workflow: str, worker: str) -> Workflow:
     """The definition that holds this worker. Raises NotFound with what is close."""
-    definition = await load_spec((await library.current(engine.store, workflow)).spec)
+    definition = spec.restore((await library.current(engine.store, workflow)).spec)
     if worker not in definition.tasks:
         hint = paging.suggestion(worker, list(definition.tasks))
         raise NotFound(f"workflow {workflow} has no worker {worker!r}{hint}")
@@ -77,7 +77,7 @@ class WorkersHandler(WattleHandler):
     async def get(self, name: str) -> None:
         arguments = {k: self.get_query_arguments(k) for k in self.request.query_arguments}
         query = paging.parse(arguments, ("name", "status", "started_at"), "name")
-        definition = await load_spec((await library.current(self.engine.store, name)).spec)
+        definition = spec.restore((await library.current(self.engine.store, name)).spec)
         views = worker_views(definition, await latest(self.engine, name))
         found = [v for v in views if (not query.status or v["status"] in query.status) and query.search in v["name"]]
         if "sort_by" in arguments or "order" in arguments:  # else as defined

@@ -22,7 +22,7 @@ async def load_spec(data: Json) -> Workflow:
 async def detail(engine: Engine, name: str) -> WorkflowDetail:
     """A definition with what its next run would stumble over."""
     found = await library.current(engine.store, name)
-    workflow = await load_spec(found.spec)
+    workflow = spec.restore(found.spec)
     problems = await asyncio.to_thread(preflight.problems, workflow, os.environ.get("PATH", os.defpath))
     return WorkflowDetail(**found.summary, spec=found.spec, warnings=[str(p) for p in problems])
 
@@ -79,7 +79,7 @@ class WorkflowStartHandler(WattleHandler):
     @executes
     async def post(self, name: str) -> None:
         body = self.read_object("params", "mode", "priority", "cause")
-        workflow = await load_spec((await library.current(self.engine.store, name)).spec)
+        workflow = spec.restore((await library.current(self.engine.store, name)).spec)
         run = await start(self.engine, workflow, body, self.username, self.key)
         self.answer(await self.engine.scheduler.detail(run), 201)
 
@@ -97,13 +97,14 @@ class RunsHandler(WattleHandler):
         body = self.read_object("workflow", "spec", "params", "mode", "priority", "cause")
         if (body.get("workflow") is None) == (body.get("spec") is None):
             raise InvalidRequest("give either `workflow`, the name of a defined one, or `spec`, a definition")
-        data = body.get("spec")
-        if data is None:
-            name = body["workflow"]
-            if not isinstance(name, str):
-                raise InvalidRequest(f"workflow must be the name of one, not {describe(name)}")
-            data = (await library.current(self.engine.store, name)).spec
-        run = await start(self.engine, await load_spec(data), body, self.username, self.key)
+        name = body.get("workflow")
+        if name is None:
+            workflow = await load_spec(body["spec"])
+        elif isinstance(name, str):
+            workflow = spec.restore((await library.current(self.engine.store, name)).spec)
+        else:
+            raise InvalidRequest(f"workflow must be the name of one, not {describe(name)}")
+        run = await start(self.engine, workflow, body, self.username, self.key)
         self.answer(await self.engine.scheduler.detail(run), 201)
 
 
