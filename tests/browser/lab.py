@@ -28,7 +28,7 @@ SLOW = 60_000  # ms; the machine may be busy
 Cell = str | tuple[str, list[dict[str, Any]]]
 
 # What the front ends themselves say on a page without any extension.
-NOISE = re.compile(r"reading 'schema'|favicon|Failed to load resource.*(translation|\.map)|api/kernels/[-0-9a-f]+\b")
+NOISE = re.compile(r"reading 'schema'|debugger state|favicon|Failed to load resource.*(translation|\.map)|api/kernels/[-0-9a-f]+\b")
 
 
 def chromium() -> str:

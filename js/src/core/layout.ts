@@ -47,6 +47,19 @@ interface Web {
   order: Float64Array;
 }
 
+const KEPT = 4; // a view, its saved form and its picture ask for the same places
+const known = new Map<string, Placed>();
+
+/** As `layout`; what was asked for lately is not worked out again. */
+export function layoutOf(names: readonly string[], edges: readonly { src: string; dst: string }[], size: Size): Placed {
+  const key = JSON.stringify([names, edges.map(({ src, dst }) => [src, dst]), size]);
+  const placed = known.get(key) ?? layout(names, edges, size);
+  known.delete(key);
+  known.set(key, placed);
+  for (const old of [...known.keys()].slice(0, -KEPT)) known.delete(old);
+  return placed;
+}
+
 /** Edges to unknown names, to oneself and those that would close a circle are passed over (their points are empty). */
 export function layout(names: readonly string[], edges: readonly { src: string; dst: string }[], size: Size): Placed {
   const index = new Map(names.map((name, i) => [name, i]));

@@ -1,9 +1,11 @@
-import { layout, type Point } from './layout';
+import { layoutOf, type Point } from './layout';
 import { LOOKS } from './states';
 import type { RunState } from './reduce';
 import type { StateName } from './wire';
 
 export const NODE = { width: 172, height: 46, gapX: 52, gapY: 14 };
+
+const MOST_BOXES = 300;
 
 const INK: Record<StateName, string> = {
   created: '#757575',
@@ -44,15 +46,22 @@ export function fitted(name: string, characters: number): string {
 /** The run as a picture that stands for itself, for the saved notebook. The same run gives the same text. */
 export function picture(state: RunState): string {
   const names = state.tasks.map(task => task.task);
-  const placed = layout(names, state.edges, NODE);
-  const edges = placed.edges.map(points => `<path d="${edgePath(points)}"/>`).join('');
-  const nodes = state.tasks.map((task, i) => box(task.task, task.state, placed.nodes[i] ?? { x: 0, y: 0 })).join('');
+  const placed = layoutOf(names, state.edges, NODE);
+  const many = names.length > MOST_BOXES;
+  const edges = many ? '' : placed.edges.map(points => `<path d="${edgePath(points)}"/>`).join('');
+  const place = (i: number): Point => placed.nodes[i] ?? { x: 0, y: 0 };
+  const nodes = state.tasks.map((task, i) => (many ? mark(task.state, place(i)) : box(task.task, task.state, place(i)))).join('');
   const [w, h] = [r(placed.width) + 4, r(placed.height) + 4];
   return (
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="-2 -2 ${w} ${h}" width="${w}" height="${h}" role="img" ` +
     `aria-label="${escaped(state.summary.workflow)}: ${LOOKS[state.summary.state].word}" font-family="sans-serif">` +
     `<g fill="none" stroke="#9e9e9e" stroke-width="1.25">${edges}</g>${nodes}</svg>`
   );
+}
+
+/** In a crowd nobody can read names, and the notebook should stay small. */
+function mark(state: StateName, at: Point): string {
+  return `<rect x="${r(at.x)}" y="${r(at.y)}" width="${NODE.width}" height="${NODE.height}" fill="${INK[state]}"/>`;
 }
 
 function box(name: string, state: StateName, at: Point): string {

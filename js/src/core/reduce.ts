@@ -1,4 +1,4 @@
-import type { Edge, EventView, RunDetail, RunSummary, SavedRun, StateName, TaskRunView } from './wire';
+import type { Edge, EventView, RunDetail, RunSummary, SavedRun, TaskRunView } from './wire';
 
 /** A run as the views see it. Objects of tasks that did not change stay the same objects. */
 export interface RunState {

@@ -1,7 +1,7 @@
 import { memo } from 'preact/compat';
 import { useMemo, useRef, useState } from 'preact/hooks';
 import { duration, elapsed } from '../core/format';
-import { layout, type Placed, type Point } from '../core/layout';
+import { layoutOf, type Placed, type Point } from '../core/layout';
 import { edgePath, fitted, NODE } from '../core/picture';
 import { LOOKS } from '../core/states';
 import { lineage, ways, type Ways } from '../core/trace';
@@ -30,7 +30,7 @@ export function Graph(props: GraphProps) {
   const names = tasks.map(task => task.task).join('\n');
   // the same names and edges stand at the same places: states do not move anything
   const shape = useMemo(() => JSON.stringify(edges), [edges]);
-  const placed = useMemo(() => layout(names === '' ? [] : names.split('\n'), edges, NODE), [names, shape]);
+  const placed = useMemo(() => layoutOf(names === '' ? [] : names.split('\n'), edges, NODE), [names, shape]);
   const links = useMemo(() => ways(names.split('\n'), edges), [names, shape]);
   const [box, width] = useWidth<HTMLDivElement>();
   const inner = { width: placed.width + 2 * MARGIN, height: placed.height + 2 * MARGIN };

@@ -65,17 +65,20 @@ export function RunView(props: RunViewProps) {
 function Body(props: RunViewProps & { live: Live; state: RunState; narrow: boolean; act: (verb: Verb) => void }) {
   const { live, state, narrow, act } = props;
   const [selected, select] = useState<string | null>(null);
+  const [drawn, setDrawn] = useState(false);
+  useEffect(() => setDrawn(true), []);
   const { logFollow, confirmCancel } = props.preferences ?? DEFAULTS;
   const isLive = live.state !== null;
   const readOnly = isLive ? (props.readOnly ?? (live.connection?.link === 'offline' ? 'The server cannot be reached' : null)) : 'Not connected';
   const task = state.tasks.find(one => one.task === selected);
   const toggle = (name: string): void => select(name === selected ? null : name);
+  // the places of a large graph are worked out when the page is idle again, not while it takes the output in
   const big = state.tasks.length > MOST_SVG_NODES;
   return (
     <>
       <Header state={state} connection={isLive ? live.connection : null} readOnly={readOnly} confirmCancel={confirmCancel} act={act} />
       <div class={`jp-wattle-body${big ? ' jp-mod-big' : ''}`}>
-        {!narrow && state.tasks.length > 0 && (
+        {!narrow && (drawn || !big) && state.tasks.length > 0 && (
           <Graph tasks={state.tasks} edges={state.edges} selected={selected} onSelect={toggle} label={`Tasks of ${state.summary.workflow}`} />
         )}
         {(narrow || big) && <TaskList tasks={state.tasks} selected={selected} onSelect={select} />}
@@ -87,6 +90,8 @@ function Body(props: RunViewProps & { live: Live; state: RunState; narrow: boole
     </>
   );
 }
+
+const sentence = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? '' : '.');
 
 /** Why this view is not live, in words; null if there is nothing to say. */
 function quietNote({ feed, run, store, saved }: RunViewProps, { state, problem, connection }: Live): string | null {
@@ -100,5 +105,5 @@ function quietNote({ feed, run, store, saved }: RunViewProps, { state, problem, 
   if (problem === null) return null;
   const other = store !== null && connection?.store != null && connection.store !== store;
   if (other) return `This run belongs to another store than the one of this server. ${shown}`;
-  return problem.gone ? `${problem.message} ${shown}` : `The server cannot be reached just now; trying again. ${shown}`;
+  return problem.gone ? `${sentence(problem.message)} ${shown}` : `The server cannot be reached just now; trying again. ${shown}`;
 }
