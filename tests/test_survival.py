@@ -17,6 +17,7 @@ survival = pytest.mark.survival
 
 
 def killed(kills: int, seed: int, **more: int) -> Tally:
+    print(f"seed {seed}")
     total = campaign.play(kills, seed, told=report.progress, **more)
     print(report.table(total))
     assert not total.violations, total.violations

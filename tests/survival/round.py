@@ -92,7 +92,7 @@ class Round:
             else:
                 self._finish()
         except AssertionError as error:
-            self.tally.violations.append(("alive", str(error)[-2000:]))
+            self.tally.violations.append(("alive", str(error)[:6000]))
         finally:
             self.user.enough.set()
             self.user.quit.set()
@@ -190,10 +190,29 @@ class Round:
         end = time.monotonic() + PATIENCE
         path = "runs?status=created,queued,running&page_size=50"
         while runs := self.machine.server.get(path)["data"]:
-            assert time.monotonic() < end, f"these runs do not end: {[(r['id'], r['tasks']) for r in runs]}"
+            assert time.monotonic() < end, self._why_not(runs)
             time.sleep(0.2)
         while self.machine.processes() and time.monotonic() < end - PATIENCE + 10:
             time.sleep(0.05)  # the keeper counts an attempt as ended after its sweep, a zombie may take a moment more
+
+    def _why_not(self, runs: list[dict[str, str]]) -> str:
+        """Everything that is known about what does not end."""
+        words = [f"{len(runs)} runs do not end within {PATIENCE:g} s"]
+        with self.machine.database() as db:
+            assert db is not None
+            for run in runs:
+                words.append(f"{run['id']} of {run['workflow']} is {run['state']} ({run['reason']})")
+                query = "SELECT t.task, t.state, t.reason, t.not_before - ?, a.id, a.state, a.pid FROM task_run AS t "
+                query += (
+                    "LEFT JOIN attempt AS a ON a.id = t.attempt WHERE t.run = ? AND t.state IN ('queued', 'running')"
+                )
+                for row in db.execute(query, (time.time(), run["id"])):
+                    record = self.machine.store / "attempts" / str(row[4]) / "record"
+                    lines = record.read_bytes().rstrip(b"\0").decode() if record.exists() else "no record"
+                    words.append(f"  {row}\n    {lines}")
+        words.append(f"by keeper: {sorted(self.machine.look().by_keeper)}; keeper {self.machine.keeper()}")
+        words.append(self.machine.server.said()[-2000:])
+        return "\n".join(words)
 
     def _read_logs(self) -> None:
         """The API serves the bytes that lie on the disk."""
