@@ -31,7 +31,7 @@ def submitted(engine: EngineProcess, data: dict[str, object]) -> str:
     return str(answer["message"])
 
 
-# ----------------------------------------------------------------------------- what the disk lacks, before anything runs
+# ---------------------------------------------------------------------------- what the disk lacks, before anything runs
 
 
 def test_a_command_that_is_not_installed(engine: EngineProcess) -> None:
@@ -84,7 +84,8 @@ def test_a_store_where_no_folder_can_be_made(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("protocol", [0, 99])
 def test_an_owner_that_speaks_another_protocol(tmp_path: Path, protocol: int) -> None:
-    (tmp_path / "owner.json").write_text(json.dumps({"protocol": protocol, "version": "0.0.1", "socket": "x", "pid": 1}))
+    sign = {"protocol": protocol, "version": "0.0.1", "socket": "x", "pid": 1}
+    (tmp_path / "owner.json").write_text(json.dumps(sign))
     assert refused(lambda: owner.read(tmp_path)) == TABLE["old protocol" if protocol == 0 else "new protocol"]
 
 
