@@ -28,7 +28,9 @@ SLOW = 60_000  # ms; the machine may be busy
 Cell = str | tuple[str, list[dict[str, Any]]]
 
 # What the front ends themselves say on a page without any extension.
-NOISE = re.compile(r"reading 'schema'|debugger state|favicon|Failed to load resource.*(translation|\.map)|api/kernels/[-0-9a-f]+\b")
+NOISE = re.compile(
+    r"reading 'schema'|debugger state|favicon|Failed to load resource.*(translation|\.map)|api/kernels/[-0-9a-f]+\b"
+)
 
 
 def chromium() -> str:
@@ -55,7 +57,9 @@ class Lab(ServerProcess):
     def launch(self, wait: bool = True, config: str = "", **more: str) -> Lab:
         self.notebooks.mkdir(parents=True, exist_ok=True)
         self.settings.mkdir(parents=True, exist_ok=True)
-        (self.settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
+        (self.settings / "notification.jupyterlab-settings").write_text(
+            '{"fetchNews": "false", "checkForUpdates": false}'
+        )
         (self.home / "server.py").write_text(_CONFIG.format(home=str(self.home), port=self._own_port()) + config)
         module = {"lab": "jupyterlab", "notebook": "notebook"}[self.app]
         more = {"WATTLE_STORE__DIR": str(self.store), "JUPYTER_PATH": str(self._extensions()), **more}
@@ -229,10 +233,6 @@ class Notebook:
     def task(self, name: str) -> Locator:
         return self.view.locator(f"[data-task={json.dumps(name)}]")
 
-    def state(self, name: str) -> str:
-        found = re.search(r"jp-mod-(created|queued|waiting|running|completed|failed|cancelled|skipped)\b", _classes(self.task(name)))
-        return found[1] if found else ""
-
     def expect_state(self, name: str, state: str) -> None:
         expect(self.task(name)).to_have_class(re.compile(rf"\bjp-mod-{state}\b"), timeout=SLOW)
 
@@ -264,10 +264,6 @@ class Notebook:
 
     def close(self) -> None:
         self.context.close()
-
-
-def _classes(found: Locator) -> str:
-    return found.get_attribute("class") or ""
 
 
 _PANEL = "[...window.jupyterapp.shell.widgets('main')].find(w => w.sessionContext)"

@@ -26,7 +26,9 @@ print(f"{{name}} done")
 """
 
 PARTS = "\n".join(f"{part} <- source: python3 chatty.py {part}" for part in MIDDLE)
-WORKFLOW = f"%%wattle chatty\nsource: python3 chatty.py source\n{PARTS}\nsink <- {', '.join(MIDDLE)}: python3 chatty.py sink"
+WORKFLOW = (
+    f"%%wattle chatty\nsource: python3 chatty.py source\n{PARTS}\nsink <- {', '.join(MIDDLE)}: python3 chatty.py sink"
+)
 
 
 def lines_of(task: str) -> list[str]:
@@ -52,7 +54,9 @@ def test_a_run_survives_kernel_page_and_server(own_lab: Lab, open_notebook: Open
     (lab.notebooks / "witness").mkdir()
     notebook = open_notebook(lab, "%load_ext wattle_jupyter", WORKFLOW, "%wattle run chatty")
     # a server that is killed answers nothing: the page says so in the console
-    notebook.tolerate(r"ERR_CONNECTION|WebSocket|Failed to fetch|NetworkError|Connection lost|Bad Gateway|kernels?|status")
+    notebook.tolerate(
+        r"ERR_CONNECTION|WebSocket|Failed to fetch|NetworkError|Connection lost|Bad Gateway|kernels?|status"
+    )
     notebook.run_all()
     notebook.expect_state("source", "running")
     run = notebook.run

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 from lab import Lab, Notebook
 from playwright.sync_api import expect
@@ -157,9 +155,7 @@ option: 'echo one; printf "b\na\n" | sort -o /dev/stdout; echo three'
 
 
 def test_narrow_and_dark_pages_show_a_list(lab: Lab, open_notebook: Open) -> None:
-    notebook = open_notebook(
-        lab, LOAD, steps("narrow"), "%wattle run narrow", viewport={"width": 480, "height": 900}
-    )
+    notebook = open_notebook(lab, LOAD, steps("narrow"), "%wattle run narrow", viewport={"width": 480, "height": 900})
     (lab.notebooks / "go-narrow").touch()
     notebook.command("application:toggle-left-area")
     notebook.run_all()
