@@ -195,6 +195,30 @@ def test_what_was_queued_when_the_keeper_died_runs_once(store: Path, tmp_path: P
     play(store, scene)
 
 
+def test_what_an_earlier_server_queued_is_settled_when_the_keeper_dies_before_its_start(store: Path) -> None:
+    async def main() -> None:
+        busy, waiting = spec("sleep", "1000"), spec("true")
+        old = LocalExecutor(store, 1)
+        await old.start(0)
+        await old.submit([busy, waiting])
+        watcher = Watcher(old)
+        await watcher.running(busy.id)
+        await old.close()
+        new = LocalExecutor(store, 1)
+        await new.start(1)
+        watcher = Watcher(new)
+        facts = {fact.id: fact.kind for fact in await new.inspect({busy.id: "", waiting.id: ""})}
+        assert facts == {busy.id: "running", waiting.id: "queued"}
+        kill(new.keeper_pid)
+        assert (await watcher.end(waiting.id)).kind == "never_started"  # only the old server knew its command
+        assert watcher.seen(busy.id, "lost", "exited") is None
+        await new.signal(busy.id, "kill", 0.0)
+        await watcher.end(busy.id)
+        await new.close()
+
+    asyncio.run(main())
+
+
 def test_both_dead_while_a_task_goes_on_loses_nothing(store: Path) -> None:
     async def main() -> None:
         attempts = [spec(shell=f"echo a; while [ ! -e {store}/go ]; do sleep 0.02; done; echo b; exit 7") for _ in "ab"]

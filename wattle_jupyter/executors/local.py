@@ -104,7 +104,7 @@ class LocalExecutor:
         self._answers: dict[int, asyncio.Future[Message]] = {}
         self._count = 0
         self._queued: dict[str, AttemptSpec] = {}  # submitted, not known to have started
-        self._running: dict[str, str] = {}  # id → boot id
+        self._running: dict[str, str] = {}  # id → boot id; also what an earlier server queued
         self._holds: dict[str, _Hold] = {}
         self._stops: dict[str, tuple[str, float]] = {}  # asked for, no end seen: (how, monotonic time of the kill)
 
@@ -439,6 +439,9 @@ class LocalExecutor:
                 self._running[fact.id] = fact.boot_id
                 if fact.id not in self._holds:
                     self._holds[fact.id] = _Hold(self._store / "attempts" / fact.id, fact)
+            elif fact.kind == "queued" and fact.id not in self._queued:
+                # an earlier server sent it and we do not have its spec: if this keeper dies, it has to be judged
+                self._running.setdefault(fact.id, fact.boot_id)
             elif fact.kind in _FINAL:
                 self._end(fact.id)
         return learned
