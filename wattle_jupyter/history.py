@@ -12,11 +12,12 @@ from typing import Any
 from wattle_jupyter import liverun, rows, spec
 from wattle_jupyter.errors import Conflict, NotFound, WattleError
 from wattle_jupyter.liverun import LiveRun
-from wattle_jupyter.model import Attempt, Event, Json, Value
+from wattle_jupyter.model import Attempt, Event, Json, Value, Workflow
 from wattle_jupyter.paging import PageQuery, pagination
+from wattle_jupyter.plan import Plan
 from wattle_jupyter.store import Store
-from wattle_jupyter.view import count, run_summary
-from wattle_jupyter.wire import Pagination, RunSummary
+from wattle_jupyter.view import count, run_summary, task_run_view
+from wattle_jupyter.wire import Pagination, RunSummary, TaskRunView
 
 SORTS = {
     "created_at": "run.created_at",
@@ -148,6 +149,68 @@ async def latest_of(store: Store, workflow: str) -> str | None:
     sql = "SELECT id FROM run WHERE workflow = ? ORDER BY created_at DESC, rowid DESC LIMIT 1"
     found = await store.all(sql, (workflow,))
     return str(found[0][0]) if found else None
+
+
+async def definition_of(store: Store, run_id: str, task: str) -> tuple[Workflow, list[str]]:
+    """The workflow of a run as it was when it started, with this task alone, and what the task waits for.
+
+    Raises NotFound."""
+    sql = "SELECT workflow.spec, run.mode FROM run JOIN workflow ON workflow.id = run.workflow_id WHERE run.id = ?"
+    found = await store.all(sql, (run_id,))
+    if not found:
+        raise NotFound(f"no run {run_id}")
+    spec_text, mode = found[0]
+    return await asyncio.to_thread(_definition, spec_text, mode, run_id, task)
+
+
+def _definition(text: str, mode: str, run_id: str, task: str) -> tuple[Workflow, list[str]]:
+    form = {**json.loads(text), "mode": mode}
+    if task not in form["tasks"]:
+        raise NotFound(f"run {run_id} has no task {task!r}")
+    alone = spec.restore({**form, "tasks": {task: form["tasks"][task]}})
+    if mode == "sequential":
+        return alone, list(Plan(spec.restore(form)).upstream[task])
+    return alone, [] if mode == "parallel" else list(alone.tasks[task].upstream)
+
+
+async def snapshot_of(store: Store, run_id: str) -> dict[str, Json]:
+    """The spec that a run runs. Raises NotFound."""
+    sql = "SELECT workflow.spec FROM run JOIN workflow ON workflow.id = run.workflow_id WHERE run.id = ?"
+    found = await store.all(sql, (run_id,))
+    if not found:
+        raise NotFound(f"no run {run_id}")
+    form: dict[str, Json] = json.loads(found[0][0])
+    return form
+
+
+async def summary(store: Store, run_id: str) -> RunSummary:
+    """A run without its tasks. Raises NotFound."""
+
+    def query(db: sqlite3.Connection) -> tuple[Any, list[str]]:
+        sql = f"SELECT {rows.RUN_COLUMNS} FROM run WHERE id = ?"  # noqa: S608 - constants
+        return db.execute(sql, (run_id,)).fetchone(), _states(db, [run_id]).get(run_id, [])
+
+    row, states = await store.read(query)
+    if row is None:
+        raise NotFound(f"no run {run_id}")
+    run, total = rows.to_run(row)
+    return run_summary(run, count(states), total)
+
+
+async def task_view(store: Store, run_id: str, task: str) -> TaskRunView:
+    """One task run with its newest attempt. Raises NotFound."""
+
+    def query(db: sqlite3.Connection) -> tuple[Any, Any]:
+        sql = f"SELECT {rows.TASK_RUN_COLUMNS} FROM task_run WHERE run = ? AND task = ?"  # noqa: S608 - constants
+        found = db.execute(sql, (run_id, task)).fetchone()
+        newest = rows.to_task_run(found).attempt if found else None
+        sql = f"SELECT {rows.ATTEMPT_COLUMNS} FROM attempt WHERE id = ?"  # noqa: S608 - constants
+        return found, db.execute(sql, (newest,)).fetchone() if newest else None
+
+    found, newest = await store.read(query)
+    if found is None:
+        raise NotFound(f"run {run_id} has no task {task!r}")
+    return task_run_view(rows.to_task_run(found), rows.to_attempt(newest) if newest else None)
 
 
 async def attempts_of(store: Store, run_id: str, task: str) -> tuple[list[Attempt], list[Value]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -108,16 +109,33 @@ class Published:
 
     detail: RunDetail
     tasks: dict[str, int] = field(default_factory=dict)  # task → place in detail["tasks"]
+    _texts: list[str] = field(default_factory=list)  # JSON of each task, "" where it changed
+    _edges: str = ""
 
     def apply(self, event: Event) -> None:
         self.detail.update(event.body["run"])
         for view in event.body.get("tasks", ()):
-            self.detail["tasks"][self.tasks[view["task"]]] = view
+            place = self.tasks[view["task"]]
+            self.detail["tasks"][place] = view
+            if self._texts:
+                self._texts[place] = ""
         self.detail["seq"] = event.seq
+
+    def text(self) -> str:
+        """The run as JSON. Only what changed since the last call is encoded: a page asks again and again."""
+        tasks = self.detail["tasks"]
+        self._texts = [text or _encode(tasks[i]) for i, text in enumerate(self._texts or [""] * len(tasks))]
+        self._edges = self._edges or _encode(self.detail["edges"])
+        head = _encode({k: v for k, v in self.detail.items() if k not in ("tasks", "edges")})
+        return f'{head[:-1]},"tasks":[{",".join(self._texts)}],"edges":{self._edges}}}'
 
     def copy(self) -> RunDetail:
         """The run as it is now, whatever is committed later."""
         return RunDetail(**{**self.detail, "tasks": list(self.detail["tasks"])})
+
+
+def _encode(thing: object) -> str:
+    return json.dumps(thing, separators=(",", ":"))
 
 
 def published(detail: RunDetail) -> Published:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import time
@@ -481,8 +482,15 @@ class Scheduler:
         seq = self.hub.newest
         return (await history.load(self.store, run_id)).detail(seq)
 
+    async def detail_text(self, run_id: str) -> str:
+        """The same as JSON. Raises NotFound."""
+        live = self.live.get(run_id)
+        return live.text() if live is not None else json.dumps(await self.detail(run_id), separators=(",", ":"))
+
     async def summary(self, run_id: str) -> RunSummary:
-        detail = await self.detail(run_id)
+        if run_id not in self.live:
+            return await history.summary(self.store, run_id)
+        detail = self.live[run_id].detail
         return {k: v for k, v in detail.items() if k not in ("tasks", "edges", "seq")}  # type: ignore[return-value]
 
     async def task(self, run_id: str, task: str) -> TaskRunView:
@@ -490,10 +498,7 @@ class Scheduler:
         live = self.live.get(run_id)
         if live is not None and task in live.tasks:
             return live.detail["tasks"][live.tasks[task]]
-        found = next((t for t in (await self.detail(run_id))["tasks"] if t["task"] == task), None)
-        if found is None:
-            raise NotFound(f"run {run_id} has no task {task!r}")
-        return found
+        return await history.task_view(self.store, run_id, task)
 
     def final_size(self, attempt: str) -> int | None:
         """Size of the log of an attempt that ended lately, None if it may still grow or ended long ago."""

@@ -17,7 +17,7 @@ import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 KEEPER = Path(process.__file__).with_name("__main__.py")
 
 _FACT_KEYS = frozenset(field.name for field in fields(Fact))
+_SPEC_KEYS = tuple(field.name for field in fields(AttemptSpec))
 _FINAL = frozenset({"exited", "lost", "never_started"})
 _GONE = "gone"
 _LINE_LIMIT = 256 << 20
@@ -313,7 +314,7 @@ class LocalExecutor:
             stopped = set(self._stops)
             queued = [spec for id, spec in self._queued.items() if id not in stopped]
             if queued:
-                await self._send({"op": "start", "specs": [asdict(spec) for spec in queued]})
+                await self._send({"op": "start", "specs": [_form(spec) for spec in queued]})
             rows = dict(self._running) | {id: "" for id in self._queued if id in stopped}
             if rows:
                 self._emit([_as_stopped(fact, stopped) for fact in await self._inspect(rows)])
@@ -376,7 +377,7 @@ class LocalExecutor:
         new = [spec for spec in specs if spec.id not in self._queued and spec.id not in self._running]
         self._queued.update((spec.id, spec) for spec in new)
         with contextlib.suppress(ConnectionError):  # the next session sends them
-            await self._send({"op": "start", "specs": [asdict(spec) for spec in new]})
+            await self._send({"op": "start", "specs": [_form(spec) for spec in new]})
 
     async def inspect(self, boot_ids: Mapping[str, str]) -> Sequence[Fact]:
         facts: Sequence[Fact] = await self._persist(lambda: self._inspect(boot_ids)) if boot_ids else []
@@ -459,3 +460,8 @@ def _as_stopped(fact: Fact, stopped: set[str]) -> Fact:
     if fact.kind == "never_started" and not fact.why and fact.id in stopped:
         return replace(fact, why="stopped")
     return fact
+
+
+def _form(spec: AttemptSpec) -> dict[str, Any]:
+    """What travels. Not ``asdict``: that copies every word of every environment, one by one."""
+    return {name: getattr(spec, name) for name in _SPEC_KEYS}

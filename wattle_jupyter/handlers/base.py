@@ -141,8 +141,12 @@ class WattleHandler(APIHandler):
     # ------------------------------------------------------------------------------------------------ answers
 
     def answer(self, data: Any, status: int = 200) -> None:
+        self.answer_text(json.dumps(data, separators=(",", ":")), status)
+
+    def answer_text(self, data: str, status: int = 200) -> None:
+        """``data`` is JSON already."""
         self.set_status(status)
-        self.finish(json.dumps({"success": True, "data": data}, separators=(",", ":")))
+        self.finish(f'{{"success":true,"data":{data}}}')
 
     def answer_page(self, items: Any, pagination: Any) -> None:
         self.answer({"data": items, "pagination": pagination})

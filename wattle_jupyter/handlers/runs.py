@@ -24,14 +24,14 @@ def _word(word: str) -> str:
 async def describe_task(engine: Engine, run: str, name: str) -> TaskRunDetail:
     """A task run with all its attempts. Raises NotFound."""
     task_view = await engine.scheduler.task(run, name)
-    live = await history.load(engine.store, run)
-    task = live.workflow.tasks[name]
+    workflow, needs = await history.definition_of(engine.store, run, name)
+    task = workflow.tasks[name]
     attempts, values = await history.attempts_of(engine.store, run, name)
     return TaskRunDetail(
         **task_view,
         command=command_of(task),
-        working_dir=launch.working_dir(live.workflow, task),
-        needs=list(live.plan.upstream[name]),
+        working_dir=launch.working_dir(workflow, task),
+        needs=needs,
         history=[view.attempt_view(a) for a in attempts],
         outputs=[view.value_view(v) for v in values],
     )
@@ -41,14 +41,14 @@ class RunHandler(WattleHandler):
     @reads
     async def get(self, text: str) -> None:
         run = await history.resolve(self.engine.store, text)
-        self.answer(await self.engine.scheduler.detail(run))
+        self.answer_text(await self.engine.scheduler.detail_text(run))
 
 
 class SnapshotHandler(WattleHandler):
     @reads
     async def get(self, text: str) -> None:
         run = await history.resolve(self.engine.store, text)
-        self.answer({"spec": (await history.load(self.engine.store, run)).run.snapshot})
+        self.answer({"spec": await history.snapshot_of(self.engine.store, run)})
 
 
 class CancelHandler(WattleHandler):
