@@ -91,8 +91,12 @@ class Api:
             sent.setdefault("Content-Type", "application/json")
             body = body if isinstance(body, bytes) else json.dumps(body).encode()
         connection = self.connection()
-        connection.request(verb, self.base + path, body, sent)
-        return connection, connection.getresponse()
+        try:
+            connection.request(verb, self.base + path, body, sent)
+            return connection, connection.getresponse()
+        except BaseException:
+            connection.close()
+            raise
 
     def raw(
         self, verb: str, path: str, body: Any = None, headers: Mapping[str, str] = {}
