@@ -29,7 +29,7 @@ _DIGITS = 30  # a longer run of digits is an identifier, not a number
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]*)|0x[0-9a-fA-F]+|0o[0-7]+")
-_FLOAT = re.compile(r"[-+]?(0|[1-9][0-9]*)?(\.[0-9]+|\.)?([eE][-+]?[0-9]+)?")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 _QUOTE = "put the text in quotes, or write `|` and the text indented on the next lines"
@@ -260,7 +260,7 @@ def _plain(text: str) -> Json:
         return int(text, 0)
     if _NOT_FINITE.fullmatch(text):
         return float(text.replace(".", "", 1))
-    if any(c.isdigit() for c in text) and len(text) <= _DIGITS and _FLOAT.fullmatch(text):
+    if len(text) <= _DIGITS and _FLOAT.fullmatch(text):
         number = float(text)
         return number if math.isfinite(number) else text
     return text
