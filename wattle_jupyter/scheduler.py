@@ -500,6 +500,13 @@ class Scheduler:
             return live.detail["tasks"][live.tasks[task]]
         return await history.task_view(self.store, run_id, task)
 
+    async def definition(self, run_id: str, task: str) -> tuple[Workflow, list[str]]:
+        """The workflow of a run with this task at least, and what the task waits for. Raises NotFound."""
+        live = self._machine.live.get(run_id)
+        if live is None or task not in live.task_runs:
+            return await history.definition_of(self.store, run_id, task)
+        return live.workflow, list(live.plan.upstream[task])
+
     def final_size(self, attempt: str) -> int | None:
         """Size of the log of an attempt that ended lately, None if it may still grow or ended long ago."""
         return self.final_sizes.get(attempt)

@@ -24,7 +24,7 @@ def _word(word: str) -> str:
 async def describe_task(engine: Engine, run: str, name: str) -> TaskRunDetail:
     """A task run with all its attempts. Raises NotFound."""
     task_view = await engine.scheduler.task(run, name)
-    workflow, needs = await history.definition_of(engine.store, run, name)
+    workflow, needs = await engine.scheduler.definition(run, name)
     task = workflow.tasks[name]
     attempts, values = await history.attempts_of(engine.store, run, name)
     return TaskRunDetail(
