@@ -38,7 +38,8 @@ class Peer:
             if line.lower().startswith(b"sec-websocket-key:"):
                 key = line.split(b":", 1)[1].strip()
         accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
-        self.sock.sendall(b"HTTP/1.1 %s\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: %s\r\n\r\n" % (status, accept))
+        upgrade = b"Upgrade: websocket\r\nConnection: Upgrade"
+        self.sock.sendall(b"HTTP/1.1 %s\r\n%s\r\nSec-WebSocket-Accept: %s\r\n\r\n" % (status, upgrade, accept))
         return first
 
     def send(self, code: int, payload: bytes, *, final: bool = True) -> None:
@@ -113,7 +114,7 @@ def test_a_server_that_refuses_is_named() -> None:
     peer = Peer(theirs)
     shaking = threading.Thread(target=peer.shake, args=(b"403 Forbidden",))
     shaking.start()
-    with ours, pytest.raises(ConnectionError, match=r"refused the WebSocket: HTTP/1\.1 403 Forbidden"):
+    with ours, pytest.raises(ConnectionError, match=r"refused the WebSocket: Handshake status 403 Forbidden$"):
         WebSocket(ours, "/wattle/api/events/ws")
     shaking.join()
     peer.close()
