@@ -27,10 +27,12 @@ def columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def seconds(start: str | None, end: str | None) -> str:
-    """The time between two instants: ``0.4 s``, ``12 s``, ``3 min 20 s``, ``2 h 05 min``; empty if unknown."""
+    """The time between two instants: ``< 0.1 s``, ``0.4 s``, ``12 s``, ``3 min 20 s``, ``2 h 05 min``; else empty."""
     if not start or not end:
         return ""
     took = max(0.0, (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds())
+    if took < 0.1:
+        return "< 0.1 s"
     if took < 10:
         return f"{took:.1f} s"
     if took < 60:

@@ -1,7 +1,9 @@
-import { describe, expect, test } from 'vitest';
-import { layout } from '../src/core/layout';
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { extent, layout, layoutSteps } from '../src/core/layout';
 import { edgePath, fitted, NODE, picture } from '../src/core/picture';
 import { fromDetail } from '../src/core/reduce';
+import { arrange, placesNow, room } from '../src/core/places';
+import { finish, inSlices, type Steps } from '../src/core/slices';
 import { lineage, ways } from '../src/core/trace';
 import { detailOf, taskRun } from './fakes';
 
@@ -68,10 +70,95 @@ describe('layout', () => {
     expect(new Set(nodes.map(at => at.y)).size).toBe(1);
   });
 
+  test('a chain is straight also beside others', () => {
+    const edges = [['a', 'b'], ['b', 'c'], ['x', 'y'], ['y', 'z'], ['a', 'z']].map(([src = '', dst = '']) => ({ src, dst }));
+    const [, b, c] = layout(['a', 'b', 'c', 'x', 'y', 'z'], edges, NODE).nodes;
+    expect(c?.y).toBe(b?.y);
+  });
+
+  test.each([[0], [1], [40], [300]])('the extent of %s tasks is known before: its width, and no more than its height', n => {
+    const { names, edges } = randomGraph(n, 11);
+    const [known, placed] = [extent(names, edges, NODE), layout(names, edges, NODE)];
+    expect(known.width).toBe(placed.width);
+    expect(known.height).toBeLessThanOrEqual(placed.height + NODE.gapY);
+    expect(known.height > 0).toBe(n > 0);
+  });
+
   test('circles, loops and unknown names do not break it', () => {
     const edges = [{ src: 'a', dst: 'b' }, { src: 'b', dst: 'a' }, { src: 'a', dst: 'a' }, { src: 'x', dst: 'a' }];
     expect(layout(['a', 'b'], edges, NODE).nodes).toHaveLength(2);
     expect(layout([], [], NODE)).toEqual({ nodes: [], edges: [], width: 0, height: 0 });
+  });
+});
+
+describe('large graphs', () => {
+  afterEach(() => vi.restoreAllMocks());
+
+  /** As if every look at the clock took as long as a slice may. */
+  const slow = (): void => {
+    let now = 0;
+    vi.spyOn(performance, 'now').mockImplementation(() => (now += 8));
+  };
+  function* counting(to: number, seen: number[]): Steps<string> {
+    for (let i = 0; i < to; i++) {
+      seen.push(i);
+      yield;
+    }
+    return 'done';
+  }
+
+  test.each([1, 250, 1_000])('%s tasks stand at the same places whether found at once or in slices', async n => {
+    const { names, edges } = randomGraph(n, 3);
+    const sliced = await inSlices(layoutSteps(names, edges, NODE), new AbortController().signal);
+    expect(JSON.stringify(sliced)).toBe(JSON.stringify(layout(names, edges, NODE)));
+  });
+
+  test('no step does much of the work', () => {
+    const { names, edges } = randomGraph(1_000, 3);
+    expect([...layoutSteps(names, edges, NODE)].length).toBeGreaterThan(1_000);
+  });
+
+  test('between two slices the page does other things', async () => {
+    slow();
+    let others = 0;
+    function* waiting(): Steps<string> {
+      while (others === 0) yield; // for ever, if nothing else could happen
+      return 'done';
+    }
+    setTimeout(() => others++, 0);
+    expect(await inSlices(waiting(), new AbortController().signal)).toBe('done');
+  });
+
+  test('a signal ends the work where it stands', async () => {
+    slow();
+    const seen: number[] = [];
+    const ended = new AbortController();
+    const work = inSlices(counting(1_000, seen), ended.signal);
+    ended.abort();
+    expect(await work).toBeNull();
+    expect(seen).toEqual([0]);
+    expect(await inSlices(counting(1, seen), ended.signal)).toBeNull();
+    expect(seen).toEqual([0]);
+  });
+
+  test('steps that are taken all at once give their end', () => expect(finish(counting(3, []))).toBe('done'));
+
+  test('a large graph waits to be arranged, a small or known one is there at once, and the room stays the same', async () => {
+    const { names, edges } = randomGraph(400, 21);
+    expect(placesNow(names, edges, NODE)).toBeNull();
+    const before = room(names, edges, NODE, null);
+    const placed = await arrange(names, edges, NODE, new AbortController().signal);
+    expect(placed).toEqual(layout(names, edges, NODE));
+    expect(placesNow(names, edges, NODE)).toBe(placed);
+    expect(room(names, edges, NODE, placed)).toEqual(before);
+    const small = randomGraph(30, 22);
+    expect(placesNow(small.names, small.edges, NODE)).toEqual(layout(small.names, small.edges, NODE));
+  });
+
+  test('what nobody waits for any more is not kept', async () => {
+    const { names, edges } = randomGraph(400, 23);
+    expect(await arrange(names, edges, NODE, AbortSignal.abort())).toBeNull();
+    expect(placesNow(names, edges, NODE)).toBeNull();
   });
 });
 
@@ -90,9 +177,10 @@ test('an edge without points has no path', () => expect(edgePath([])).toBe(''));
 
 test('the picture is well-formed XML whatever tasks are called, and the same each time', () => {
   const state = fromDetail(detailOf([taskRun('<script>"&\'', 'failed'), taskRun('b\x00c', 'skipped')], [['<script>"&\'', 'b\x00c']]));
-  const svg = picture(state);
+  const placed = layout(state.tasks.map(task => task.task), state.edges, NODE);
+  const svg = picture(state, placed);
   const parsed = new DOMParser().parseFromString(svg, 'image/svg+xml');
   expect(parsed.querySelector('parsererror')).toBeNull();
   expect(svg).not.toContain('<script');
-  expect(picture(state)).toBe(svg);
+  expect(picture(state, placed)).toBe(svg);
 });

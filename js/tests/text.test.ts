@@ -112,7 +112,7 @@ describe('wrap', () => {
 });
 
 describe('format', () => {
-  test.each([[0, '0.0 s'], [9.94, '9.9 s'], [9.96, '10 s'], [59.4, '59 s'], [59.6, '1 min 00 s'], [200, '3 min 20 s'], [7500, '2 h 05 min'], [270_000, '3 d 3 h'], [-5, '0.0 s']])(
+  test.each([[0, '< 0.1 s'], [0.099, '< 0.1 s'], [0.1, '0.1 s'], [9.94, '9.9 s'], [9.96, '10 s'], [59.4, '59 s'], [59.6, '1 min 00 s'], [200, '3 min 20 s'], [7500, '2 h 05 min'], [270_000, '3 d 3 h'], [-5, '< 0.1 s']])(
     'a duration of %s s is %s', (seconds, text) => expect(duration(seconds)).toBe(text));
   test.each([[0, '0 B'], [999, '999 B'], [1_200, '1.2 kB'], [999_700, '1.0 MB'], [5_400_000_000, '5.4 GB']])('%s bytes are %s', (n, text) => expect(bytes(n)).toBe(text));
   test('one thing is singular', () => expect([count(1, 'task'), count(1204, 'task')]).toEqual(['1 task', '1,204 tasks']));

@@ -262,12 +262,25 @@ test('the end of a run is reported with its last state', async () => {
 test('a graph of very many tasks is a picture beside a list that holds only what is in sight', async () => {
   const many = Array.from({ length: 1_000 }, (_, i) => taskRun(`t${i}`));
   await show({ feed: new FakeFeed(detailOf(many)) });
-  expect(root.querySelectorAll('canvas')).toHaveLength(1);
+  await vi.waitFor(() => expect(root.querySelectorAll('canvas[role=img]')).toHaveLength(1));
   const rows = root.querySelectorAll('[role=option]');
   expect(rows.length).toBeLessThan(60);
   expect(rows[0]?.getAttribute('aria-setsize')).toBe('1000');
   await press(root.querySelector('[role=listbox]')!, 'ArrowDown');
   expect(root.querySelector('[aria-selected=true]')?.getAttribute('data-task')).toBe('t0');
+});
+
+test('while a large graph is being arranged the view says so, and is as high as it will be', async () => {
+  const many = Array.from({ length: 1_000 }, (_, i) => taskRun(`t${i}`));
+  const edges = many.slice(50).map(({ task }, i): [string, string] => [`t${i}`, task]);
+  const graph = (): HTMLElement => root.querySelector<HTMLElement>('.jp-wattle-graph')!;
+  render(<RunView run={RUN} store="s" saved={toSaved(fromDetail(detailOf(many, edges)))} feed={null} />, root);
+  expect(graph().textContent).toBe('arranging 1,000 tasks…');
+  const height = graph().style.height;
+  expect(parseInt(height)).toBeGreaterThan(100);
+  await vi.waitFor(() => expect(graph().querySelector('canvas')).not.toBeNull());
+  expect(graph().textContent).not.toContain('arranging');
+  expect(graph().style.height).toBe(height);
 });
 
 test('every button, group and region has a name', async () => {

@@ -96,7 +96,7 @@ def watch_a_thousand(lab: Lab, open_notebook: Open) -> tuple[list[int], float]:
     states = notebook.page.evaluate(SEE_ALL)
     assert len(states) == LAYERS * WIDTH
     assert set(states.values()) == {"completed"}
-    assert notebook.view.locator("canvas").is_visible()
+    assert notebook.view.locator("canvas[role=img]").is_visible()
     notebook.shoot("thousand")
     figures = {
         "long tasks of the page in ms": long_tasks,

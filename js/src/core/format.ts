@@ -1,6 +1,7 @@
-/** Seconds as people say them: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 05 min`, `3 d 4 h`. */
+/** Seconds as people say them: `< 0.1 s`, `0.4 s`, `12 s`, `3 min 20 s`, `2 h 05 min`, `3 d 4 h`. */
 export function duration(seconds: number): string {
   const s = Math.max(0, seconds);
+  if (s < 0.1) return '< 0.1 s';
   if (s < 9.95) return `${s.toFixed(1)} s`;
   const whole = Math.round(s);
   if (whole < 60) return `${whole} s`;

@@ -1,4 +1,4 @@
-import { layoutOf, type Point } from './layout';
+import type { Placed, Point } from './layout';
 import { LOOKS } from './states';
 import type { RunState } from './reduce';
 import type { StateName } from './wire';
@@ -44,10 +44,8 @@ export function fitted(name: string, characters: number): string {
 }
 
 /** The run as a picture that stands for itself, for the saved notebook. The same run gives the same text. */
-export function picture(state: RunState): string {
-  const names = state.tasks.map(task => task.task);
-  const placed = layoutOf(names, state.edges, NODE);
-  const many = names.length > MOST_BOXES;
+export function picture(state: RunState, placed: Placed): string {
+  const many = state.tasks.length > MOST_BOXES;
   const edges = many ? '' : placed.edges.map(points => `<path d="${edgePath(points)}"/>`).join('');
   const place = (i: number): Point => placed.nodes[i] ?? { x: 0, y: 0 };
   const nodes = state.tasks.map((task, i) => (many ? mark(task.state, place(i)) : box(task.task, task.state, place(i)))).join('');

@@ -3,8 +3,10 @@ import { Widget } from '@lumino/widgets';
 import { render } from 'preact';
 import { sharedFeed } from '../core/live';
 import { findPage } from '../core/page';
-import { picture } from '../core/picture';
+import { NODE, picture } from '../core/picture';
+import { arrange, MOST_AT_ONCE } from '../core/places';
 import { isSavedRun, toSaved, type RunState } from '../core/reduce';
+import { breath } from '../core/slices';
 import { RUN_MIME, type SavedRun } from '../core/wire';
 import { RunView } from '../ui/RunView';
 import type { Settings } from './settings';
@@ -20,6 +22,7 @@ interface OutputMetadata {
 /** Draws a run in an output: live where the server knows it, as it was saved elsewhere. */
 export class RunRenderer extends Widget implements IRenderMime.IRenderer {
   private model: IRenderMime.IMimeModel | null = null;
+  private readonly disposing = new AbortController();
   private readonly stopListening: () => void;
 
   constructor(private readonly settings: Settings) {
@@ -29,13 +32,18 @@ export class RunRenderer extends Widget implements IRenderMime.IRenderer {
   }
 
   renderModel(model: IRenderMime.IMimeModel): Promise<void> {
+    const first = this.model === null;
     this.model = model;
+    const data = model.data[RUN_MIME];
+    // a new output of much data has kept the page busy already
+    if (first && isSavedRun(data) && data.tasks.length > MOST_AT_ONCE) return breath().then(() => this.draw());
     this.draw();
     return Promise.resolve();
   }
 
   override dispose(): void {
     if (this.isDisposed) return;
+    this.disposing.abort();
     this.stopListening();
     render(null, this.node);
     super.dispose();
@@ -56,24 +64,32 @@ export class RunRenderer extends Widget implements IRenderMime.IRenderer {
         saved={saved}
         preferences={this.settings.preferences}
         readOnly={model.trusted ? null : 'The notebook is not trusted: run the cell or trust the notebook first'}
-        onEnd={this.keep}
+        onEnd={state => void this.keep(state)}
       />,
       this.node
     );
   }
 
   /** So that the saved notebook shows how it ended, also where nothing of ours is installed. */
-  private readonly keep = (state: RunState): void => {
+  private readonly keep = async (state: RunState): Promise<void> => {
+    if (!this.shows(state)) return;
+    const names = state.tasks.map(task => task.task);
+    const placed = await arrange(names, state.edges, NODE, this.disposing.signal);
+    await breath(); // the end is being drawn just now
     const model = this.model;
-    if (model === null || this.isDisposed || !model.trusted) return;
+    if (placed === null || model === null || !this.shows(state)) return;
     const metadata = outputMetadata(model);
-    if (metadata.run !== state.summary.id) return;
-    const saved = toSaved(state);
-    const final = { ...saved, svg: picture(state) };
+    const final = { ...toSaved(state), svg: picture(state, placed) };
     if (JSON.stringify(metadata.final) === JSON.stringify(final)) return; // else every look would change the notebook
     const wattle = { ...metadata, final };
     model.setData({ metadata: JSON.parse(JSON.stringify({ ...model.metadata, wattle })) as typeof model.metadata });
   };
+
+  /** Whether the output is of this run and may be changed. */
+  private shows(state: RunState): boolean {
+    const model = this.model;
+    return model !== null && !this.isDisposed && model.trusted && outputMetadata(model).run === state.summary.id;
+  }
 }
 
 function outputMetadata(model: IRenderMime.IMimeModel): OutputMetadata {

@@ -1,13 +1,14 @@
 import { memo } from 'preact/compat';
 import { useMemo, useRef, useState } from 'preact/hooks';
-import { duration, elapsed } from '../core/format';
-import { layoutOf, type Placed, type Point } from '../core/layout';
+import { count, duration, elapsed } from '../core/format';
+import type { Placed, Point } from '../core/layout';
 import { edgePath, fitted, NODE } from '../core/picture';
 import { LOOKS } from '../core/states';
 import { lineage, ways, type Ways } from '../core/trace';
 import type { Edge, TaskRunView } from '../core/wire';
 import { GraphCanvas } from './GraphCanvas';
 import { useNow, useWidth } from './hooks';
+import { usePlaces } from './usePlaces';
 import { StateIcon } from './StateIcon';
 import { usePan, ZoomBar, type Pan } from './pan';
 
@@ -27,32 +28,45 @@ export interface GraphProps {
 /** The workflow as a picture: boxes from left to right. Click or Enter opens a task, arrow keys walk along the edges. */
 export function Graph(props: GraphProps) {
   const { tasks, edges } = props;
-  const names = tasks.map(task => task.task).join('\n');
-  // the same names and edges stand at the same places: states do not move anything
-  const shape = useMemo(() => JSON.stringify(edges), [edges]);
-  const placed = useMemo(() => layoutOf(names === '' ? [] : names.split('\n'), edges, NODE), [names, shape]);
-  const links = useMemo(() => ways(names.split('\n'), edges), [names, shape]);
+  const places = usePlaces(tasks, edges);
   const [box, width] = useWidth<HTMLDivElement>();
-  const inner = { width: placed.width + 2 * MARGIN, height: placed.height + 2 * MARGIN };
   const space = width || 800;
-  const fit = Math.min(1, space / inner.width, TALLEST / inner.height);
-  const height = Math.max(72, Math.min(TALLEST, Math.ceil(inner.height * Math.max(fit, 0.12))));
+  const height = useMemo(() => heightFor(places.size, space), [places.size, space]);
+  const { placed } = places;
+  const inner = framed(placed ?? places.size);
+  const fit = Math.min(1, space / inner.width, height / inner.height);
   const pan = usePan(box, { fit, x: Math.max(0, (space - inner.width * fit) / 2), y: Math.max(0, (height - inner.height * fit) / 2) });
   const big = tasks.length > MOST_SVG_NODES;
   return (
     <div class="jp-wattle-graph" ref={box} style={{ height: `${height}px` }}>
-      {big ? (
+      {placed === null ? (
+        <p class="jp-wattle-arranging" role="status">{`arranging ${count(tasks.length, 'task')}…`}</p>
+      ) : big ? (
         <GraphCanvas {...props} placed={placed} pan={pan} margin={MARGIN} width={space} height={height} />
       ) : (
-        <Svg {...props} placed={placed} links={links} pan={pan} />
+        <Svg {...props} placed={placed} pan={pan} />
       )}
-      <ZoomBar pan={pan} />
+      {placed !== null && <ZoomBar pan={pan} />}
     </div>
   );
 }
 
-function Svg(props: GraphProps & { placed: Placed; links: Ways; pan: Pan }) {
-  const { tasks, edges, placed, links, pan, onSelect } = props;
+interface Extent {
+  width: number;
+  height: number;
+}
+
+const framed = ({ width, height }: Extent): Extent => ({ width: width + 2 * MARGIN, height: height + 2 * MARGIN });
+
+function heightFor(size: Extent, space: number): number {
+  const inner = framed(size);
+  const fit = Math.min(1, space / inner.width, TALLEST / inner.height);
+  return Math.max(72, Math.min(TALLEST, Math.ceil(inner.height * Math.max(fit, 0.12))));
+}
+
+function Svg(props: GraphProps & { placed: Placed; pan: Pan }) {
+  const { tasks, edges, placed, pan, onSelect } = props;
+  const links = useMemo(() => ways(tasks.map(task => task.task), edges), [placed]);
   const running = tasks.filter(task => task.state === 'running').length;
   const now = useNow(running > 0);
   const [pointed, setPointed] = useState<number | null>(null);

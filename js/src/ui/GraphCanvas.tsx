@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useRef, useState, type MutableRef } from 'preact/hooks';
 import type { Placed, Point } from '../core/layout';
 import { fitted, NODE } from '../core/picture';
 import type { StateName, TaskRunView } from '../core/wire';
@@ -16,36 +16,42 @@ interface Props {
   height: number;
 }
 
-/** The graph as one bitmap, for more boxes than the page could hold. The list of tasks beside it is the accessible way. */
+/**
+ * The graph as bitmaps, for more boxes than the page could hold: the edges, which stand still while states change, and
+ * the boxes over them. The list of tasks beside it is the accessible way.
+ */
 export function GraphCanvas(props: Props) {
-  const canvas = useRef<HTMLCanvasElement>(null);
   const { width, height, pan, placed, tasks, selected } = props;
-  const theme = useTheme();
-  const edges = useRef<{ placed: Placed; path: Path2D } | null>(null);
-  useEffect(() => {
-    const element = canvas.current;
-    const context = element?.getContext('2d') ?? null;
-    if (element === null || context === null) return;
-    if (edges.current?.placed !== placed) edges.current = { placed, path: edgesPath(placed) };
-    draw(context, props, edges.current.path, inks(element));
-  }, [width, height, pan.x, pan.y, pan.scale, placed, tasks, selected, theme]);
+  const place = [width, height, pan.x, pan.y, pan.scale, placed, useTheme()];
+  const edges = usePainted((context, ink) => drawEdges(context, ink, props), place);
+  const boxes = usePainted((context, ink) => drawBoxes(context, ink, props), [...place, tasks, selected]);
   const pick = (event: MouseEvent): void => {
     const hit = taskAt(props, event.offsetX, event.offsetY);
     if (hit !== null) props.onSelect(hit);
   };
   const ratio = globalThis.devicePixelRatio || 1;
+  const size = {
+    ...{ class: 'jp-wattle-canvas', width: Math.round(width * ratio), height: Math.round(height * ratio) },
+    style: { width: `${width}px`, height: `${height}px` }
+  };
   return (
-    <canvas
-      ref={canvas}
-      class="jp-wattle-canvas"
-      role="img"
-      aria-label={`${props.label}. The list of tasks shows the same.`}
-      width={Math.round(width * ratio)}
-      height={Math.round(height * ratio)}
-      style={{ width: `${width}px`, height: `${height}px` }}
-      onClick={pick}
-    />
+    <>
+      <canvas {...size} ref={edges} aria-hidden="true" />
+      <canvas {...size} ref={boxes} role="img" aria-label={`${props.label}. The list of tasks shows the same.`} onClick={pick} />
+    </>
   );
+}
+
+type Paint = (context: CanvasRenderingContext2D, ink: Ink) => void;
+
+/** A canvas that is painted whenever one of `on` has changed. */
+function usePainted(paint: Paint, on: unknown[]): MutableRef<HTMLCanvasElement | null> {
+  const canvas = useRef<HTMLCanvasElement | null>(null);
+  useEffect(() => {
+    const context = canvas.current?.getContext('2d') ?? null;
+    if (canvas.current !== null && context !== null) paint(context, inks(canvas.current));
+  }, on);
+  return canvas;
 }
 
 /** Changes when the page's theme may have changed: colours in a bitmap do not follow by themselves. */
@@ -61,8 +67,13 @@ function useTheme(): number {
   return changes;
 }
 
+const paths = new WeakMap<Placed, Path2D>();
+
 function edgesPath(placed: Placed): Path2D {
+  const known = paths.get(placed);
+  if (known !== undefined) return known;
   const path = new Path2D();
+  paths.set(placed, path);
   for (const points of placed.edges) {
     points.forEach((to, i) => {
       const from = points[i - 1];
@@ -81,23 +92,38 @@ function inks(element: Element): Ink {
   return name => style.getPropertyValue(`--jp-wattle-${name}`).trim() || '#888';
 }
 
-function draw(context: CanvasRenderingContext2D, props: Props, edges: Path2D, ink: Ink): void {
-  const { pan, placed, tasks, margin, width, height } = props;
+/** Empty, in the coordinates of the layout. */
+function clear(context: CanvasRenderingContext2D, { pan, margin, width, height }: Props): void {
   const ratio = globalThis.devicePixelRatio || 1;
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.clearRect(0, 0, width, height);
   context.translate(pan.x, pan.y);
   context.scale(pan.scale, pan.scale);
   context.translate(margin, margin);
-  context.globalAlpha = pan.scale < 0.3 ? 0.35 : 0.8;
+}
+
+function drawEdges(context: CanvasRenderingContext2D, ink: Ink, props: Props): void {
+  clear(context, props);
+  const { scale } = props.pan;
+  context.globalAlpha = scale < 0.3 ? 0.35 : 0.8;
   context.strokeStyle = ink('edge');
-  context.lineWidth = Math.min(3, Math.max(1, 0.5 / pan.scale));
-  context.stroke(edges);
+  context.lineWidth = Math.min(3, Math.max(1, 0.5 / scale));
+  context.stroke(edgesPath(props.placed));
   context.globalAlpha = 1;
+}
+
+function drawBoxes(context: CanvasRenderingContext2D, ink: Ink, props: Props): void {
+  clear(context, props);
+  const { placed, tasks } = props;
   const seen = inSight(props);
-  for (const state of new Set(tasks.map(task => task.state))) {
-    drawState(context, ink, state, tasks.flatMap((task, i) => (task.state === state && seen(placed.nodes[i]) ? [i] : [])), props);
-  }
+  const byState = new Map<StateName, number[]>();
+  tasks.forEach(({ state }, i) => {
+    if (!seen(placed.nodes[i])) return;
+    const same = byState.get(state);
+    if (same === undefined) byState.set(state, [i]);
+    else same.push(i);
+  });
+  for (const [state, which] of byState) drawState(context, ink, state, which, props);
 }
 
 function inSight({ pan, margin, width, height }: Props): (at: Point | undefined) => boolean {

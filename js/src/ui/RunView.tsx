@@ -65,20 +65,17 @@ export function RunView(props: RunViewProps) {
 function Body(props: RunViewProps & { live: Live; state: RunState; narrow: boolean; act: (verb: Verb) => void }) {
   const { live, state, narrow, act } = props;
   const [selected, select] = useState<string | null>(null);
-  const [drawn, setDrawn] = useState(false);
-  useEffect(() => setDrawn(true), []);
   const { logFollow, confirmCancel } = props.preferences ?? DEFAULTS;
   const isLive = live.state !== null;
   const readOnly = isLive ? (props.readOnly ?? (live.connection?.link === 'offline' ? 'The server cannot be reached' : null)) : 'Not connected';
   const task = state.tasks.find(one => one.task === selected);
   const toggle = (name: string): void => select(name === selected ? null : name);
-  // the places of a large graph are worked out when the page is idle again, not while it takes the output in
   const big = state.tasks.length > MOST_SVG_NODES;
   return (
     <>
       <Header state={state} connection={isLive ? live.connection : null} readOnly={readOnly} confirmCancel={confirmCancel} act={act} />
       <div class={`jp-wattle-body${big ? ' jp-mod-big' : ''}`}>
-        {!narrow && (drawn || !big) && state.tasks.length > 0 && (
+        {!narrow && state.tasks.length > 0 && (
           <Graph tasks={state.tasks} edges={state.edges} selected={selected} onSelect={toggle} label={`Tasks of ${state.summary.workflow}`} />
         )}
         {(narrow || big) && <TaskList tasks={state.tasks} selected={selected} onSelect={select} />}
