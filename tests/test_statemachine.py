@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -268,6 +269,39 @@ def test_retry_in_a_run_that_goes_on() -> None:
     assert states(live) == {"a": "running", "b": "running"}
 
 
+def test_what_waits_for_two_failures_runs_again_when_both_are_retried_and_not_before() -> None:
+    bench = Bench()
+    live = bench.submit({"a": {"run": "x"}, "b": {"run": "x"}, "d": {"run": "x", "needs": ["a", "b"]}})
+    bench.end("a", 1)
+    bench.end("b", 1)
+    for task, state in (("a", State.FAILED), ("b", State.RUNNING)):
+        bench.machine.adopt(live, bench.now)
+        bench.machine.retry(live.run.id, [task], bench.now)
+        bench.step()
+        bench.end(task)
+        assert live.run.state is state
+    bench.end("d")
+    assert live.run.state is State.COMPLETED
+
+
+@pytest.mark.parametrize("tasks", [None, ["a"]])
+@pytest.mark.parametrize("policy", ["stop", "cancel"])
+def test_retry_also_runs_what_the_policy_kept_from_starting(policy: str, tasks: Sequence[str] | None) -> None:
+    bench = Bench(slots=1)
+    live = bench.submit(
+        {"a": {"run": "x"}, "other": {"run": "x"}, "d": {"run": "x", "needs": ["a", "other"]}}, on_failure=policy
+    )
+    bench.end("a", 1)
+    assert states(live) == {"a": "failed", "other": "skipped", "d": "skipped"}
+    bench.machine.adopt(live, bench.now)
+    bench.machine.retry(live.run.id, tasks, bench.now)
+    bench.step()
+    while bench.running:
+        bench.end(next(iter(bench.running.values())))
+    assert states(live) == {"a": "completed", "other": "completed", "d": "completed"}
+    assert live.run.state is State.COMPLETED
+
+
 @pytest.mark.parametrize(
     ("tasks", "message"),
     [
@@ -405,10 +439,15 @@ def test_whatever_happens_every_run_ends_and_no_rule_is_broken(data: st.DataObje
         tasks[f"t{i}"] = {"run": "x", "needs": needs, "retries": data.draw(st.integers(0, 2))}
     bench = Bench(slots=data.draw(st.integers(1, 4)), loss_budget=1)
     live = bench.submit(tasks, on_failure=data.draw(st.sampled_from(["continue", "stop", "cancel"])))
+    retries = data.draw(st.integers(0, 3))
     for _ in range(200):
-        if live.run.state.final:
+        if live.run.state.final and not retries:
             break
         move = data.draw(st.sampled_from(["ok", "ok", "ok", "fail", "lose", "wait", "cancel", "stop"]))
+        if live.run.state.final or (retries and data.draw(st.integers(0, 5)) == 0):
+            retries -= 1
+            retry(bench, live, data.draw(st.sampled_from([None, *([name] for name in tasks)])))
+            continue
         task = data.draw(st.sampled_from(sorted(bench.running.values()))) if bench.running else None
         if move == "cancel":
             bench.machine.cancel(live.run.id, "ada", bench.now)
@@ -426,6 +465,14 @@ def test_whatever_happens_every_run_ends_and_no_rule_is_broken(data: st.DataObje
     assert live.run.state.final
     assert not bench.running
     assert all(t.state.final for t in live.task_runs.values())
+
+
+def retry(bench: Bench, live: LiveRun, tasks: Sequence[str] | None) -> None:
+    if live.run.state.final:
+        bench.machine.adopt(live, bench.now)
+    with contextlib.suppress(Conflict):
+        bench.machine.retry(live.run.id, tasks, bench.now)
+    bench.step()
 
 
 def check(bench: Bench, live: LiveRun) -> None:

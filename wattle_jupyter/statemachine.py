@@ -6,7 +6,7 @@ No I/O and no clock: facts, requests and the time come in, a :class:`~wattle_jup
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from wattle_jupyter import liverun
@@ -185,9 +185,7 @@ class StateMachine:
         """
         live = self._get(run_id)
         chosen = self._to_retry(live, tasks)
-        again = set(chosen)
-        for name in chosen:
-            again.update(n for n in live.plan.descendants(name) if self._reopens(live, n))
+        again = self._with_skipped(live, chosen)
         self._remember(request)
         if live.run.state.final:
             self._reopen(live)
@@ -528,8 +526,28 @@ class StateMachine:
                 raise Conflict(f"{name} needs {blocking[0]}, which did not complete; retry {blocking[0]} instead")
         return list(tasks)
 
-    def _reopens(self, live: LiveRun, name: str) -> bool:
-        return live.task_runs[name].state in (State.SKIPPED, State.CANCELLED) and not live.left_out(name)
+    def _with_skipped(self, live: LiveRun, chosen: Sequence[str]) -> set[str]:
+        """What is retried and all that did not run because of it. What still waits in vain for another failure stays
+        as it is: reopened, it would keep the run open for ever."""
+        again = set(chosen)
+        below = {n for name in chosen for n in live.plan.descendants(name)}
+        stopped = live.workflow.on_failure != "continue" and all(t.task in again for t in live.in_state(State.FAILED))
+        for name in live.plan.order:
+            state = live.task_runs[name].state
+            because = (name in below and state in (State.SKIPPED, State.CANCELLED)) or (
+                stopped and state is State.SKIPPED
+            )
+            if because and not live.left_out(name) and not self._in_vain(live, name, again):
+                again.add(name)
+        return again
+
+    @staticmethod
+    def _in_vain(live: LiveRun, name: str, again: Collection[str]) -> bool:
+        """Does ``name`` wait for a task that ended without letting it go on, and that is not among ``again``?"""
+        return any(
+            live.task_runs[up].state in FINAL and not live.satisfied(up) and up not in again
+            for up in live.plan.upstream[name]
+        )
 
     def _reopen(self, live: LiveRun) -> None:
         self._touch_run(live)
