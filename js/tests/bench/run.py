@@ -55,7 +55,7 @@ def measure(page: Page, layers: int, width: int) -> dict[str, float]:
         """async ([layers, width]) => {
           const start = performance.now();
           const feed = window.show('layered', layers, width);
-          while (!document.querySelector('.jp-wattle-graph')) await new Promise(requestAnimationFrame);
+          while (!document.querySelector('.jp-wattle-node, .jp-wattle-canvas')) await new Promise(requestAnimationFrame);
           await new Promise(requestAnimationFrame);
           const first = performance.now() - start;
           await new Promise(done => setTimeout(done, 500));
