@@ -119,3 +119,12 @@ def test_a_stream_that_nobody_reads_any_more_is_let_go(engine: EngineProcess, tm
     until(lambda: process.num_fds() <= before + 1)
     gate.touch()
     engine.ended(run)
+
+
+@pytest.mark.parametrize("path", ["nope/logs/stream", "x/logs/stream?attempt=nope"])
+def test_the_stream_of_what_is_not_there_is_refused_before_it_begins(
+    engine: EngineProcess, run: str, path: str
+) -> None:
+    status, answer, _ = engine.raw("GET", f"runs/{run}/tasks/{path}")
+    assert status == 404
+    assert json.loads(answer)["error"] == "NotFound"

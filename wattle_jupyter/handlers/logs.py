@@ -142,6 +142,7 @@ class TaskLogStreamHandler(EventStream):
     async def stream_log(self, run: str, task: str) -> None:
         offset = self.last_id("offset")
         chosen = self.get_query_argument("attempt", None)
+        await newest_attempt(self.engine, run, task, chosen)  # what is not there is a 404, not a stream that breaks off
         self.begin()
         await self.stream(self._send(run, task, chosen, offset))
 
