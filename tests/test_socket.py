@@ -9,6 +9,7 @@ import struct
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -254,3 +255,19 @@ def test_a_client_that_never_reads_costs_no_memory(engine: EngineProcess) -> Non
         watcher.sock.close()
     assert highest - before < 40 << 20
     assert engine.get("health")["ready"] is True
+
+
+def test_what_the_page_asks_is_done_in_its_order(engine: EngineProcess, watcher: Watcher, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    run = engine.run({"x": f"while [ ! -e {gate} ]; do sleep 0.02; done; echo after"}, "order")
+    attempt = engine.running(run, "x")["attempt"]
+    watcher.ask(type="subscribe", log=attempt, offset=0)
+    watcher.ask(type="unsubscribe", log=attempt)
+    watcher.ask(type="nonsense")  # its answer says that both were heard
+    watcher.message("problem")
+    gate.touch()
+    engine.ended(run)
+    watcher.ask(type="subscribe", log=attempt, offset=len("after\n"))
+    received = watcher.receive()
+    assert isinstance(received, str), "bytes of a log that nobody watches"
+    assert json.loads(received) == {"type": "log_end", "log": attempt, "size": 6}

@@ -125,9 +125,9 @@ class SocketHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
 
     # ------------------------------------------------------------------------------------------------ what comes in
 
-    def on_message(self, message: str | bytes) -> None:
-        task = asyncio.ensure_future(self._guard(self._obey(message)))
-        self._obeying = task  # a task that nobody holds may be collected while it runs
+    async def on_message(self, message: str | bytes) -> None:
+        """The next message is read when this one is done: their order counts, and a flood costs no memory."""
+        await self._guard(self._obey(message))
 
     async def _obey(self, message: str | bytes) -> None:
         log = None
