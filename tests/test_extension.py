@@ -12,7 +12,8 @@ import psutil
 import pytest
 from processes import EngineProcess, Owned, ServerProcess, until
 
-from wattle_jupyter import spec
+from wattle_jupyter import door, spec
+from wattle_jupyter.errors import StoreUnavailable
 
 Make = Callable[..., Any]
 
@@ -153,3 +154,35 @@ def test_settings_of_the_servers_configuration_count(make_server: Make) -> None:
     assert (counts["running"], counts["queued"]) == (1, 1)
     server.post(f"runs/{run}/cancel")
     server.ended(run)
+
+
+def test_a_headless_engine_that_cannot_start_says_why_and_ends_with_a_code(make_engine: Make) -> None:
+    engine: EngineProcess = make_engine()
+    (engine.store / "door.sock").mkdir(parents=True)  # nothing that a socket could take the place of
+    engine.start(["-m", "wattle_jupyter", "serve", "--store", str(engine.store)])
+    assert engine.process.wait(20) == 1
+    assert "door.sock exists and is not a socket" in engine.said()
+
+
+def test_a_server_whose_door_cannot_open_lets_the_store_go_and_tries_again(
+    jp_serverapp: Any, jp_asyncio_loop: Any, scratch_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = door.open_door
+    tries: list[str | None] = []
+
+    def shut_twice(*args: Any) -> Any:
+        tries.append(jp_serverapp.web_app.settings.get("wattle_trouble"))
+        if len(tries) < 3:
+            raise StoreUnavailable("no place for the door")
+        return opened(*args)
+
+    async def work() -> None:
+        monkeypatch.setattr(door, "open_door", shut_twice)
+        await jp_serverapp.extension_manager.start_all_extensions()
+        (app,) = jp_serverapp.extension_manager.extension_apps["wattle_jupyter"]
+        while app.engine is None:
+            await asyncio.sleep(0.02)
+        await jp_serverapp.extension_manager.stop_all_extensions()
+
+    jp_asyncio_loop.run_until_complete(asyncio.wait_for(work(), 30))
+    assert tries[1:] == ["no place for the door"] * 2

@@ -81,7 +81,11 @@ class WattleApp(ExtensionApp):
             logger.setLevel(options.logging.level.upper())
         engine = await Engine.open(options, self._folder, log=self.log)
         url = None if self.kind == "serve" else self.server.connection_url
-        self._door = door.open_door(self.web_settings, self._folder, engine.store.id, self.kind, url)
+        try:
+            self._door = door.open_door(self.web_settings, self._folder, engine.store.id, self.kind, url)
+        except BaseException:
+            await engine.close()  # else the next try would find the store locked, by ourselves
+            raise
         self._door_settings = self._door.request_callback.settings  # type: ignore[union-attr]  # it is our Application
         self._door_settings["wattle_engine"] = self.web_settings["wattle_engine"] = engine
         self._set_trouble(None)

@@ -36,6 +36,7 @@ class HeadlessWattle(WattleApp):
 
     kind = "serve"
     idle: float | None = None  # seconds; None: as the settings say
+    exit_code = 0
 
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
         await super()._start_jupyter_server_extension(serverapp)
@@ -62,6 +63,10 @@ class HeadlessWattle(WattleApp):
             self.server.stop()
         except WattleError as error:
             self.log.error("wattle: %s", error)
+            self.exit_code = 1
+            self.server.stop()
+        except Exception:
+            self.log.exception("wattle: the engine did not start")
             self.exit_code = 1
             self.server.stop()
 
@@ -92,4 +97,5 @@ def serve(store: str | None, idle: float | None = None) -> int:
     app.initialize(argv=[])
     app.start()
     own_socket.unlink(missing_ok=True)
-    return 0
+    (extension,) = app.extension_manager.extension_apps["wattle_jupyter.serve"]
+    return int(extension.exit_code)
