@@ -13,7 +13,7 @@ from processes import EngineProcess, until
 from wattle_jupyter import run as runs_module
 from wattle_jupyter.client import Client
 from wattle_jupyter.errors import NotFound, RunFailed
-from wattle_jupyter.run import LogText, Run, attach, read_log, runs
+from wattle_jupyter.run import LogText, Run, attach, read_log, read_tail, runs
 from wattle_jupyter.wire import RUN_MIME
 
 Submit = Callable[..., Run]
@@ -175,6 +175,16 @@ def test_a_long_log_is_whole_over_its_pages(submit: Submit, client: Client) -> N
     run = submit(a="seq 400000").wait()
     assert read_log(client, run.id, "a") == "".join(f"{n}\n" for n in range(1, 400001))
     assert read_log(client, run.id, "a", 20_000) == "".join(f"{n}\n" for n in range(380001, 400001))
+
+
+def test_the_end_of_a_log_says_where_to_go_on(submit: Submit, client: Client, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    run = submit(a=f"printf 'one\\ntwo\\nthr'; while [ ! -e {gate} ]; do sleep 0.02; done; echo ee")
+    until(lambda: read_log(client, run.id, "a").endswith("thr"))
+    text, attempt, end = read_tail(client, run.id, "a", 2)
+    assert (text, attempt, end) == ("two\nthr", client.task(run.id, "a")["attempt"], 11)
+    gate.touch()
+    assert "".join(client.log_stream(run.id, "a", offset=end, attempt=attempt)) == "ee\n"
 
 
 def test_a_task_that_never_started_has_an_empty_log(submit: Submit) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from processes import EngineProcess
+from processes import EngineProcess, until
 
 from wattle_jupyter import tables, verbs
 from wattle_jupyter.errors import NotFound, WattleError
@@ -200,6 +200,22 @@ def test_a_log_is_followed_to_its_end(place: Scene) -> None:
     do(["run", "etl"], place)
     do(["logs", "last/clean", "-f"], place)
     assert "\n".join(said).endswith("cleaned")
+
+
+def test_a_log_is_followed_from_its_last_lines_without_a_gap_or_a_torn_line(place: Scene, tmp_path: Path) -> None:
+    said: list[str] = []
+    gate, path = tmp_path / "gate", tmp_path / "slow.yaml"
+    path.write_text(f"tasks:\n  a: printf 'one\\ntwo\\nthr'; while [ ! -e {gate} ]; do sleep 0.02; done; echo ee\n")
+    do(["run", str(path)], place)
+    until(lambda: do(["logs", "last/a"], place).text.endswith("thr"))
+
+    def write(text: str) -> None:
+        said.append(text)
+        gate.touch()  # the rest is written once the beginning was shown
+
+    place.write = write
+    do(["logs", "last/a", "-f", "--tail", "2"], place)
+    assert said == ["two", "three"]
 
 
 def test_a_failed_run_has_exit_code_1_and_can_be_retried(place: Scene, tmp_path: Path) -> None:

@@ -333,23 +333,28 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
 
 def read_log(client: Client, run: str, task: str, tail: int | None = None) -> str:
     """A task's log up to now; only the last ``tail`` lines if given."""
-    if tail is None:
-        return _read(client, run, task, 0)
+    return read_tail(client, run, task, tail)[0]
+
+
+def read_tail(client: Client, run: str, task: str, tail: int | None) -> tuple[str, str | None, int]:
+    """The same, with the attempt (None if there is none yet) and the offset at which the text ends."""
     want = 64 * 1024
     while True:
-        page = client.log(run, task, offset=-want, limit=4)
-        text = _read(client, run, task, page["offset"])
+        page = client.log(run, task, offset=0 if tail is None else -want, limit=4)
+        attempt = page["attempt"] or None
+        text, end = _read(client, run, task, page["offset"], attempt)
         lines = text.splitlines(keepends=True)
-        if page["offset"] == 0 or len(lines) > tail:
-            return "".join(lines[len(lines) - tail :] if tail < len(lines) else lines)
+        if tail is None or page["offset"] == 0 or len(lines) > tail:
+            return text if tail is None or tail >= len(lines) else "".join(lines[len(lines) - tail :]), attempt, end
         want *= 8
 
 
-def _read(client: Client, run: str, task: str, offset: int) -> str:
+def _read(client: Client, run: str, task: str, offset: int, attempt: str | None) -> tuple[str, int]:
+    """The text from ``offset`` on, and where it ends. One attempt's: the task may get another one meanwhile."""
     parts = []
     while True:
-        page = client.log(run, task, offset=offset, limit=1024 * 1024)
+        page = client.log(run, task, offset=offset, limit=1024 * 1024, attempt=attempt)
         parts.append(page["text"])
         if page["next_offset"] <= offset or page["next_offset"] >= page["size"]:
-            return "".join(parts)
+            return "".join(parts), page["next_offset"]
         offset = page["next_offset"]

@@ -7,8 +7,9 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -18,7 +19,7 @@ from wattle_jupyter.client import Client
 from wattle_jupyter.errors import InvalidRequest, NotFound, WattleError
 from wattle_jupyter.model import Json, State
 from wattle_jupyter.places import store_dir
-from wattle_jupyter.run import Drawing, Run, attach, did_you_mean, read_log
+from wattle_jupyter.run import Drawing, Run, attach, did_you_mean, read_tail
 from wattle_jupyter.wire import TaskRunView
 
 Write = Callable[[str], None]
@@ -303,24 +304,22 @@ def _followed(run: Run, task: str | None, tail: int | None, scene: Scene) -> Out
     if task is None and len(names) > 1:
         raise BadUsage(f"{scene.prog} logs: -f follows one task, say which: {run.id[:8]}/{names[0]}")
     handle = run[task or names[0]]
-    page = run.client.log(run.id, handle.task, offset=0, limit=4)
-    if tail is not None:
-        start = read_log(run.client, run.id, handle.task, tail)
-        page = run.client.log(run.id, handle.task, offset=-1, limit=4)
-        scene.write(start.rstrip("\n"))
-    offset = page["next_offset"] if tail is not None else 0
-    _print_stream(run, handle.task, offset, page["attempt"] or None, scene)
+    if tail is None:
+        start, attempt, offset = "", run.client.log(run.id, handle.task, limit=4)["attempt"] or None, 0
+    else:
+        start, attempt, offset = read_tail(run.client, run.id, handle.task, tail)
+    with run.client.log_stream(run.id, handle.task, offset=offset, attempt=attempt) as texts:
+        _print_lines(chain([start], texts), scene)
     return Outcome()
 
 
-def _print_stream(run: Run, task: str, offset: int, attempt: str | None, scene: Scene) -> None:
-    """Whole lines as they come; the first attempt is waited for if there is none yet."""
+def _print_lines(texts: Iterable[str], scene: Scene) -> None:
+    """Whole lines as they come."""
     rest = ""
-    with run.client.log_stream(run.id, task, offset=offset, attempt=attempt) as texts:
-        for text in texts:
-            *lines, rest = (rest + text).split("\n")
-            if lines:
-                scene.write("\n".join(lines))
+    for text in texts:
+        *lines, rest = (rest + text).split("\n")
+        if lines:
+            scene.write("\n".join(lines))
     if rest:
         scene.write(rest)
 
