@@ -6,6 +6,7 @@ import asyncio
 import functools
 import logging
 import random
+import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -866,3 +867,23 @@ def test_whatever_happens_and_whenever_the_server_is_killed_no_promise_is_broken
             await asyncio.gather(*story.asked, return_exceptions=True)
 
     asyncio.run(asyncio.wait_for(play(), 60))
+
+
+@asynchronous
+async def test_a_definition_is_put_into_words_out_of_the_loop_s_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await Server(tmp_path, World()).open()
+    ours, seen = threading.get_ident(), list[int]()
+    for name in ("dump", "digest"):
+        monkeypatch.setattr(spec, name, functools.partial(seen_in, seen, getattr(spec, name)))
+    await server.scheduler.define(workflow())
+    await server.submit()
+    assert len(seen) >= 4
+    assert ours not in seen
+    await server.close()
+
+
+def seen_in(threads: list[int], call: Callable[..., Any], *args: Any) -> Any:
+    threads.append(threading.get_ident())
+    return call(*args)

@@ -46,7 +46,7 @@ async def save(
 ) -> tuple[str, Event | None]:
     """Keep a definition; ``named`` makes it the current version of its name. Returns its row id, and an event if
     something changed that others want to know."""
-    name, body = str(spec["name"]), json.dumps(spec, separators=(",", ":"))
+    name = str(spec["name"])
 
     def transaction(db: sqlite3.Connection) -> tuple[str, int | None]:
         found = db.execute(
@@ -63,6 +63,7 @@ async def save(
                 (version, now, row_id),
             )
         else:
+            body = json.dumps(spec, separators=(",", ":"))
             db.execute(
                 "INSERT INTO workflow (id, name, hash, version, spec, total, created_at, updated_at) "
                 "VALUES (?, ?, ?, ?, ?, ?, coalesce((SELECT min(created_at) FROM workflow WHERE name = ?), ?), ?)",

@@ -343,12 +343,12 @@ class Scheduler:
 
         async def save() -> str:
             async with self._order:
-                now = self._clock()
-                row, event = await library.save(self.store, spec.dump(workflow), spec.digest(workflow), now, named=True)
+                row, event = await library.save(self.store, snapshot, digest, self._clock(), named=True)
                 self.hub.publish([event] if event else [])
             return row
 
         self._check_open()
+        snapshot, digest = await asyncio.to_thread(_form, workflow)
         return await asyncio.shield(asyncio.ensure_future(save()))  # committed is published, whoever went away
 
     async def undefine(self, name: str) -> None:
@@ -387,7 +387,7 @@ class Scheduler:
             raise NotFound(f"{workflow.name} has no task {unknown[0]!r}")
         await asyncio.to_thread(preflight.check, workflow, self._environ.get("PATH", os.defpath))
         scripts = await asyncio.to_thread(preflight.snapshot_scripts, workflow, self.store.folder / "objects")
-        snapshot, digest = spec.dump(workflow), spec.digest(workflow)
+        snapshot, digest = await asyncio.to_thread(_form, workflow)
         row, _ = await library.save(self.store, snapshot, digest, self._clock(), named=False)
         run = Run(
             id=uuid.uuid4().hex,
@@ -518,6 +518,11 @@ class Scheduler:
 
 
 _FINAL = frozenset(str(s) for s in State if s.final)
+
+
+def _form(workflow: Workflow) -> tuple[dict[str, Json], str]:
+    """A definition as it is stored, and its hash. A thousand tasks take 20 ms: not in the loop's thread."""
+    return spec.dump(workflow), spec.digest(workflow)
 
 
 def _plain(text: str) -> str:
