@@ -84,6 +84,11 @@ def test_a_cell_that_cannot_work_is_one_block_that_points_at_its_lines(shell: An
     assert caught.value._render_traceback_() == text.splitlines()
 
 
+def test_at_most_no_task_at_a_time_is_refused(shell: Any) -> None:
+    with pytest.raises(WattleCellError, match="max_parallel: must be"):
+        shell.run_cell_magic("wattle", "etl -j 0", "a: echo\n")
+
+
 def test_a_cell_without_a_name_is_a_usage_error(shell: Any) -> None:
     with pytest.raises(UsageError, match="NAME"):
         shell.run_cell_magic("wattle", "", "a: echo")

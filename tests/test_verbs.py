@@ -12,7 +12,7 @@ from processes import EngineProcess, until
 
 from wattle_jupyter import tables, verbs
 from wattle_jupyter.errors import NotFound, WattleError
-from wattle_jupyter.run import did_you_mean
+from wattle_jupyter.run import Run, did_you_mean
 from wattle_jupyter.verbs import BadUsage, Help, Scene, do, parse
 
 BAD_LINES = {
@@ -21,14 +21,20 @@ BAD_LINES = {
     "run": "wattle run: the following arguments are required: NAME|FILE (usage: wattle run [-h] [-w] [-p NAME=VALUE] "
     "[--mode {dependency,sequential,parallel}] [--priority {high,normal,low}] [--json] NAME|FILE)",
     "cancel": "wattle cancel: the following arguments are required: RUN (usage: wattle cancel [-h] [--json] RUN)",
-    "cancel a b": "wattle: unrecognized arguments: b (usage: wattle [-h] VERB ...)",
+    "cancel a b": "wattle cancel: unrecognized arguments: b (usage: wattle cancel [-h] [--json] RUN)",
+    "cancel last/a": "wattle cancel: takes a run, `last`; for one task: `wattle stop last/a`",
+    "status last/a": "wattle status: takes a run, `last`; for one task: `wattle logs last/a`",
+    "attach last/a": "wattle attach: takes a run, `last`; for one task: `wattle logs last/a`",
     "run etl -p x": "-p x: a parameter is given as name=value",
     "run etl -p 1x=2": "-p 1x=2: a parameter is given as name=value",
     "run nowhere.yaml": "nowhere.yaml cannot be read: No such file or directory",
     "stop last": "wattle stop: which task? `last/TASK` (the whole run: `wattle cancel last`)",
-    "logs last --tail x": "wattle logs: argument --tail: invalid int value: 'x' "
+    "logs last --tail x": "wattle logs: argument --tail/-n: must be a number of lines, not 'x' "
     "(usage: wattle logs [-h] [-f] [--tail N] [--json] RUN[/TASK])",
-    "list --jso": "wattle: unrecognized arguments: --jso (usage: wattle [-h] VERB ...)",
+    "logs last -n -3": "wattle logs: argument --tail/-n: must be a number of lines, not '-3' "
+    "(usage: wattle logs [-h] [-f] [--tail N] [--json] RUN[/TASK])",
+    "list --jso": "wattle list: unrecognized arguments: --jso; did you mean `--json`? "
+    "(usage: wattle list [-h] [--json])",
 }
 
 
@@ -94,6 +100,29 @@ def test_a_file_starts_in_its_own_folder_and_takes_params_from_the_line(tmp_path
     path.write_text("tasks:\n  a: echo {{ x }}\n")
     spec = verbs.load_file(str(path), {"x": 3, "unused": 1})
     assert (spec["name"], spec["working_dir"], spec["params"]) == ("etl", str(tmp_path), {"x": 3})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("cell.yaml", "a: echo 1\nb <- a: echo 2\n", "cell.yaml: the file has no `tasks`; write `tasks:` and"),
+        ("a b.yaml", "tasks: {a: echo}", "a b.yaml: name: the text 'a b' is not a name; write `name: …` in the file"),
+        ("tab.yaml", "tasks:\n\ta: echo\n", "tab.yaml: line 2: a tab in the indentation"),
+        ("torn.json", '{"name":', "torn.json: line 1: not valid JSON"),
+        ("two.yaml", "tasks: {a: {rnu: x}}", "two.yaml cannot work: 2 problems\n  tasks.a.run: is missing"),
+    ],
+)
+def test_what_is_wrong_with_a_file_names_the_file(tmp_path: Path, name: str, text: str, message: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(WattleError) as caught:
+        verbs.load_file(str(tmp_path / name))
+    assert str(caught.value).removeprefix(f"{tmp_path}/").startswith(message)
+
+
+@pytest.mark.parametrize(("name", "text"), [("m.json", '{"tasks": {"a": "echo"}}'), ("m.toml", 'tasks.a = "echo"')])
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8-sig")
+    assert verbs.load_file(str(tmp_path / name))["name"] == "m"
 
 
 def test_serve_is_not_for_notebooks() -> None:
@@ -219,10 +248,13 @@ def test_a_log_is_followed_from_its_last_lines_without_a_gap_or_a_torn_line(plac
 
 
 def test_a_failed_run_has_exit_code_1_and_can_be_retried(place: Scene, tmp_path: Path) -> None:
+    said: list[str] = []
+    place.write = said.append
     path = tmp_path / "bad.yaml"
     path.write_text(f"tasks:\n  once: test -e {tmp_path}/flag\n")
     outcome = do(["run", str(path), "-w"], place)
     assert (outcome.code, outcome.text.split()[:2]) == (1, ["bad:", "failed"])
+    assert said[-1].startswith("what once wrote: `wattle logs ")
     (tmp_path / "flag").touch()
     do(["retry", "last/once"], place)
     assert do(["attach", "last"], place).code == 0
@@ -235,6 +267,13 @@ def test_a_run_can_be_cancelled_and_a_task_stopped(place: Scene, tmp_path: Path)
     assert do(["stop", "last/a"], place).text == "a: asked to stop"
     do(["cancel", "last"], place)
     assert "cancelled" in do(["attach", "last"], place).text
+    assert do(["cancel", "last"], place).text == "long: cancelled"
+
+
+def test_what_has_ended_is_not_said_to_be_asked(place: Scene) -> None:
+    do(["run", "etl", "-w"], place)
+    assert do(["stop", "last/clean"], place).text == "clean: completed already, nothing to stop"
+    assert do(["cancel", "last"], place).text == "etl: completed already, nothing to end"
 
 
 @pytest.mark.parametrize(
@@ -249,6 +288,24 @@ def test_a_workflow_that_is_not_there_is_named_with_what_was_meant(place: Scene,
     with pytest.raises(NotFound) as caught:
         do(line.split(), place)
     assert message in str(caught.value)
+
+
+def test_a_file_without_a_suffix_is_not_taken_for_a_workflow_silently(
+    place: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("etl.yam").touch()
+    with pytest.raises(NotFound, match=r"no workflow `etl.yam`; the name of a workflow file ends in .yaml"):
+        do(["run", "etl.yam"], place)
+
+
+def test_a_run_that_is_gone_is_not_taken_for_its_workflow(place: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: object, **__: object) -> None:
+        raise NotFound("no run '7c2efb85'")
+
+    monkeypatch.setattr(Run, "wait", gone)
+    with pytest.raises(NotFound, match="no run '7c2efb85'"):
+        do(["run", "etl", "-w"], place)
 
 
 def test_a_task_that_is_not_there_is_named_with_what_was_meant(place: Scene) -> None:

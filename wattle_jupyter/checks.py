@@ -24,8 +24,8 @@ _OWN = frozenset(f"WATTLE_{word}" for word in ("RUN", "TASK", "TASK_RUN", "ATTEM
 _MOST = 100  # problems told at once
 _DEEP = 50
 
-NAME_RULE = "use letters, digits, `_`, `.` and `-`, starting with a letter or `_`, at most 100 characters"
-KEY_RULE = "use letters, digits and `_`, starting with a letter or `_`, at most 100 characters"
+NAME_RULE = "use letters (a-z, A-Z), digits, `_`, `.` and `-`, starting with a letter or `_`, at most 100 characters"
+KEY_RULE = "use letters (a-z, A-Z), digits and `_`, starting with a letter or `_`, at most 100 characters"
 
 
 def is_task_name(text: str) -> bool:

@@ -112,7 +112,8 @@ class _Magic:
         from wattle_jupyter import spec  # noqa: PLC0415
 
         found = {"working_dir": os.getcwd(), "python": sys.executable, **data}  # noqa: PTH109  as text
-        found.update({key: value for key, value in (("mode", args.mode), ("max_parallel", args.jobs)) if value})
+        flags = {"mode": args.mode, "max_parallel": args.jobs}
+        found.update({key: value for key, value in flags.items() if value is not None})
         given = dict(map(verbs.parameter, args.param))
         captured = capture(spec.free_names(found) - set(given), self._names())
         own = found.get("params", {})

@@ -36,8 +36,8 @@ _QUOTE = "put the text in quotes, or write `|` and the text indented on the next
 _YAML_WORDS: Mapping[str, tuple[str, str]] = {
     "mapping values are not allowed": ("a `: ` inside a text without quotes", _QUOTE),
     "cannot start any token": (
-        "a character that no text can start with, a tab for example",
-        "indent with spaces; " + _QUOTE,
+        "a tab in the indentation, or a text that starts with `@`, `%` or a backquote",
+        "indent with spaces; put such a text in quotes",
     ),
     "found a tab character": ("a tab in the indentation", "indent with spaces"),
     "unexpected end of stream": ("a quote that is never closed", "close it"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from wattle_jupyter.model import State
 from wattle_jupyter.wire import RunDetail, RunSummary, TaskRunView, WorkflowDetail, WorkflowSummary
 
 ICONS = {
@@ -87,6 +88,13 @@ def summary(detail: RunDetail) -> str:
 def task_line(view: TaskRunView) -> str:
     took, reason = _took(view), view["reason"]
     return f"{_state(view):<11} {view['task']}" + (f"  {took}" if took else "") + (f"  ({reason})" if reason else "")
+
+
+def asked(state: str, what: str) -> str:
+    """What became of the wish that something stops or ends, by the state that it was answered with."""
+    if state == State.CANCELLED:
+        return "cancelled"
+    return f"{state} already, nothing to {what}" if State(state).final else f"asked to {what}"
 
 
 def _state(view: TaskRunView) -> str:

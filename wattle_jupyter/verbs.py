@@ -8,7 +8,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, NoReturn, cast
@@ -16,7 +16,7 @@ from typing import Any, NoReturn, cast
 from wattle_jupyter import client as clients
 from wattle_jupyter import tables
 from wattle_jupyter.client import Client
-from wattle_jupyter.errors import InvalidRequest, NotFound, WattleError
+from wattle_jupyter.errors import InvalidRequest, NotFound, Problem, SpecError, WattleError
 from wattle_jupyter.model import Json, State
 from wattle_jupyter.places import store_dir
 from wattle_jupyter.run import Drawing, Run, attach, did_you_mean, read_tail
@@ -94,7 +94,16 @@ def parse(words: Sequence[str], prog: str) -> argparse.Namespace:
     names = verbs(tree)
     if not words[0].startswith("-") and words[0] not in names:
         raise BadUsage(f"{prog}: no verb `{words[0]}`{did_you_mean(words[0], sorted(names))}")
-    return tree.parse_args(list(words))
+    args, rest = tree.parse_known_args(list(words))
+    if rest:
+        names[args.verb].error(f"unrecognized arguments: {' '.join(rest)}{_option_meant(rest[0], names[args.verb])}")
+    return args
+
+
+def _option_meant(word: str, parser: argparse.ArgumentParser) -> str:
+    known = [name for action in parser._actions for name in action.option_strings if name.startswith("--")]
+    meant = did_you_mean(word.partition("=")[0], known) if word.startswith("--") else ""
+    return meant if "did you mean" in meant else ""
 
 
 def split(line: str, prog: str) -> list[str]:
@@ -188,6 +197,9 @@ def _waited(run: Run, scene: Scene, *, quiet: bool) -> Outcome:
         ) from None
     detail = run.detail()
     text = tables.summary(detail)
+    failed = [view["task"] for view in detail["tasks"] if view["state"] == "failed" and view["attempt"]]
+    if reporter and failed:
+        scene.write(f"what {failed[0]} wrote: `{scene.prog} logs {run.id[:8]}/{failed[0]}`")
     return Outcome(text=text, data=detail, value=run, code=0 if detail["state"] == "completed" else 1)
 
 
@@ -225,11 +237,24 @@ def load_file(name: str, params: dict[str, Json] | None = None) -> dict[str, Jso
 
     path = Path(name).expanduser().absolute()
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors put a byte order mark first
     except (OSError, UnicodeDecodeError) as error:
         raise BadUsage(f"{name} cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from None
-    data = spec.from_text(text, path.suffix)
+    try:
+        data = _completed(spec.from_text(text, path.suffix), path, params)
+        return spec.dump(spec.load(data))
+    except SpecError as error:
+        raise _of_file(error, name) from None
+
+
+def _completed(data: object, path: Path, params: dict[str, Json] | None) -> object:
+    """The content of a workflow file with what its place and the command line know."""
+    from wattle_jupyter import spec  # noqa: PLC0415
+
     if isinstance(data, dict):
+        if data and not {"tasks", "workers"} & set(data):
+            cure = "write `tasks:` and the tasks indented under it; only a %%wattle cell goes without"
+            raise SpecError([Problem("", "the file has no `tasks`", cure)])
         data.setdefault("name", path.name.split(".")[0])
         data.setdefault("working_dir", str(path.parent))
         data.setdefault("python", sys.executable)
@@ -237,7 +262,19 @@ def load_file(name: str, params: dict[str, Json] | None = None) -> dict[str, Jso
         given = {key: value for key, value in (params or {}).items() if key in free}
         if given:
             data["params"] = {**(data.get("params") or {}), **given}
-    return spec.dump(spec.load(data))
+    return data
+
+
+def _of_file(error: SpecError, name: str) -> WattleError:
+    """The same error as one block that names the file."""
+    told = [str(_about_name(problem) if problem.path == "name" else problem) for problem in error.problems]
+    if len(told) == 1:
+        return InvalidRequest(f"{name}: {told[0]}", **error.details)
+    return InvalidRequest("\n  ".join([f"{name} cannot work: {len(told)} problems", *told]), **error.details)
+
+
+def _about_name(problem: Problem) -> Problem:
+    return replace(problem, cure=f"write `name: …` in the file, else it is taken from the file's name; {problem.cure}")
 
 
 def parameter(text: str) -> tuple[str, Json]:
@@ -286,7 +323,7 @@ def _status(args: argparse.Namespace, scene: Scene) -> Outcome:
     if args.run is None:
         found = scene.client.runs(limit=20, sort_by="created_at", order="desc")
         return Outcome(text=tables.runs(found) if found else "no runs yet", data=found)
-    detail = scene.client.run(args.run)
+    detail = scene.client.run(_whole(args.run, "logs", args, scene))
     return Outcome(text=tables.status(detail, exact=not scene.notebook), data=detail)
 
 
@@ -338,7 +375,7 @@ def drawing_of(data: Json) -> Drawing:
 
 
 def _attach(args: argparse.Namespace, scene: Scene) -> Outcome:
-    run = attach(args.run, client=scene.client)
+    run = attach(_whole(args.run, "logs", args, scene), client=scene.client)
     if scene.notebook or args.json:
         return Outcome(data=run.detail(), value=run)
     return _waited(run, scene, quiet=False)
@@ -352,12 +389,12 @@ def _stop(args: argparse.Namespace, scene: Scene) -> Outcome:
     if task is None:
         raise BadUsage(f"{scene.prog} stop: which task? `{name}/TASK` (the whole run: `{scene.prog} cancel {name}`)")
     view = scene.client.stop(name, task)
-    return Outcome(text=f"{task}: asked to stop", data=view)
+    return Outcome(text=f"{task}: {tables.asked(view['state'], 'stop')}", data=view)
 
 
 def _cancel(args: argparse.Namespace, scene: Scene) -> Outcome:
-    run = scene.client.cancel(args.run)
-    return Outcome(text=f"{run['workflow']}: asked to end", data=run)
+    run = scene.client.cancel(_whole(args.run, "stop", args, scene))
+    return Outcome(text=f"{run['workflow']}: {tables.asked(run['state'], 'end')}", data=run)
 
 
 def _retry(args: argparse.Namespace, scene: Scene) -> Outcome:
@@ -370,6 +407,20 @@ def _place(text: str) -> tuple[str, str | None]:
     """``RUN/TASK`` as two."""
     run, _, task = text.partition("/")
     return run, task or None
+
+
+def _whole(text: str, verb: str, args: argparse.Namespace, scene: Scene) -> str:
+    """The name of a run. Raises BadUsage if a task is named as well, with the verb that takes one."""
+    run, task = _place(text)
+    if task is not None:
+        raise BadUsage(f"{scene.prog} {args.verb}: takes a run, `{run}`; for one task: `{scene.prog} {verb} {text}`")
+    return run
+
+
+def _lines(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"must be a number of lines, not '{text}'")
+    return int(text)
 
 
 # ---------------------------------------------------------------------------------------------------- the engine itself
@@ -395,9 +446,12 @@ def _with_candidates(error: NotFound, args: argparse.Namespace, scene: Scene) ->
     if "did you mean" in str(error) or "there are:" in str(error):
         return error
     name = getattr(args, "workflow", None)
-    if name is not None:
+    if name is not None and f"{name}" in str(error):  # else it is about the run, which went with its store
         known = [view["name"] for view in scene.client.workflows()]
-        return NotFound(f"no workflow `{name}`{did_you_mean(name, known)}", **error.details)
+        hint = did_you_mean(name, known) or "; none is defined yet"
+        if Path(name).exists():
+            hint = f"; the name of a workflow file ends in {', '.join(SUFFIXES)}"
+        return NotFound(f"no workflow `{name}`{hint}", **error.details)
     run, task = _place(getattr(args, "run", None) or "")
     if task is None:
         return error
@@ -423,7 +477,7 @@ TABLE = (
     _Verb("logs", _logs, "what tasks wrote", "logs last/train --tail 20",
           (_arg("run", metavar="RUN[/TASK]", help=_RUN),
            _arg("-f", "--follow", action="store_true", help="as it grows"),
-           _arg("--tail", type=int, metavar="N", help="only the last N lines"))),
+           _arg("--tail", "-n", type=_lines, metavar="N", help="only the last N lines"))),
     _Verb("create", _create, "store the workflow of a file", "create etl.wattle.yaml", (_arg("file", metavar="FILE"),)),
     _Verb("stop", _stop, "stop one task", "stop last/train", (_arg("run", metavar="RUN/TASK", help=_RUN),)),
     _Verb("cancel", _cancel, "stop all tasks of a run and start no more", "cancel last",
