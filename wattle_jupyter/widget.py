@@ -94,13 +94,19 @@ class Relay:
 
     def _open(self, message: dict[str, Any]) -> None:
         name = str(message.get("conn"))
-        connection = _Connection(self._client, name, self._say)
+        connection = _Connection(self._client, name, self._say, self._forget)
         with self._lock:
             before = self._connections.get(name)
             self._connections[name] = connection
         if before:
             before.close()
         connection.start()
+
+    def _forget(self, connection: _Connection) -> None:
+        """It ended by itself; the page takes a new name when it comes again."""
+        with self._lock:
+            if self._connections.get(connection.id) is connection:
+                del self._connections[connection.id]
 
     def _wire(self, message: dict[str, Any]) -> None:
         with self._lock:
@@ -136,11 +142,12 @@ class Relay:
 class _Connection(threading.Thread):
     """One WebSocket of a page. What the page says before it is open waits."""
 
-    def __init__(self, client: Client, name: str, say: Callable[[dict[str, Any], list[bytes]], None]) -> None:
+    def __init__(self, client: Client, id: str, say: Say, ended: Callable[[_Connection], None]) -> None:
         super().__init__(name="wattle-relay", daemon=True)
         self._client = client
-        self._name = name
+        self.id = id
         self._say = say
+        self._ended = ended
         self._lock = threading.Lock()
         self._early: list[str] = []
         self._socket: WebSocket | None = None
@@ -155,7 +162,8 @@ class _Connection(threading.Thread):
             reason = str(error)
         finally:
             self.close()
-        self._say({"type": "closed", "conn": self._name, "reason": reason}, [])
+            self._ended(self)
+            self._say({"type": "closed", "conn": self.id, "reason": reason}, [])
 
     def send(self, text: str) -> None:
         with self._lock:
@@ -190,9 +198,9 @@ class _Connection(threading.Thread):
     def _pump(self) -> None:
         while self._socket and (message := self._socket.receive()) is not None:
             if isinstance(message, str):
-                self._say({"type": "wire", "conn": self._name, "text": message}, [])
+                self._say({"type": "wire", "conn": self.id, "text": message}, [])
             else:
-                self._say({"type": "wire", "conn": self._name}, [message])
+                self._say({"type": "wire", "conn": self.id}, [message])
 
 
 def _allowed(method: str, path: str) -> bool:
