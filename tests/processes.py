@@ -262,7 +262,9 @@ def free_port() -> int:
 
 
 def clear(store: Path) -> None:
-    """End the keeper of a store and all that it runs."""
+    """End the owner and the keeper of a store and all that it runs."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        os.kill(json.loads((store / "owner.json").read_bytes())["pid"], signal.SIGKILL)
     with contextlib.suppress(OSError, ValueError, KeyError):
         pid = keeper_pid(store)
         with contextlib.suppress(ProcessLookupError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -186,3 +187,10 @@ def test_a_server_whose_door_cannot_open_lets_the_store_go_and_tries_again(
 
     jp_asyncio_loop.run_until_complete(asyncio.wait_for(work(), 30))
     assert tries[1:] == ["no place for the door"] * 2
+
+
+def test_a_headless_server_whose_store_is_removed_ends(make_engine: Make) -> None:
+    engine: EngineProcess = make_engine()
+    engine.launch()
+    shutil.rmtree(engine.store)
+    until(lambda: engine.process.poll() is not None)

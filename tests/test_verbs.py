@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from processes import EngineProcess, until
 
-from wattle_jupyter import tables, verbs
+from wattle_jupyter import owner, tables, verbs
 from wattle_jupyter.errors import NotFound, WattleError
 from wattle_jupyter.run import Run, did_you_mean
 from wattle_jupyter.verbs import BadUsage, Help, Scene, do, parse
@@ -44,7 +44,13 @@ def scene(said: list[str] | None = None, **options: object) -> Scene:
 
 
 @pytest.mark.parametrize(("line", "message"), BAD_LINES.items())
-def test_a_bad_line_gives_one_clear_line(line: str, message: str) -> None:
+def test_a_bad_line_gives_one_clear_line_and_starts_no_engine(
+    monkeypatch: pytest.MonkeyPatch, line: str, message: str
+) -> None:
+    def no_engine(*_: object, **__: object) -> None:
+        raise AssertionError("an engine was looked for")
+
+    monkeypatch.setattr(owner, "find", no_engine)
     with pytest.raises(BadUsage) as caught:
         do(line.split(), scene())
     assert str(caught.value) == message

@@ -45,6 +45,10 @@ class HeadlessWattle(WattleApp):
         self._idle_check.start()
 
     def _end_if_idle(self) -> None:
+        if self.engine is not None and not (self._folder / "lock").exists():
+            self.log.error("wattle: the store %s was removed, ending", self._folder)
+            self.server.stop()
+            return
         if self.engine is None or self._door is None or self._pending or self._door._connections:
             self._last_used = time.monotonic()
             return

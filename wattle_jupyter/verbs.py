@@ -323,7 +323,8 @@ def _status(args: argparse.Namespace, scene: Scene) -> Outcome:
     if args.run is None:
         found = scene.client.runs(limit=20, sort_by="created_at", order="desc")
         return Outcome(text=tables.runs(found) if found else "no runs yet", data=found)
-    detail = scene.client.run(_whole(args.run, "logs", args, scene))
+    name = _whole(args.run, "logs", args, scene)  # before an engine is started for a slip
+    detail = scene.client.run(name)
     return Outcome(text=tables.status(detail, exact=not scene.notebook), data=detail)
 
 
@@ -393,7 +394,8 @@ def _stop(args: argparse.Namespace, scene: Scene) -> Outcome:
 
 
 def _cancel(args: argparse.Namespace, scene: Scene) -> Outcome:
-    run = scene.client.cancel(_whole(args.run, "stop", args, scene))
+    name = _whole(args.run, "stop", args, scene)
+    run = scene.client.cancel(name)
     return Outcome(text=f"{run['workflow']}: {tables.asked(run['state'], 'end')}", data=run)
 
 
