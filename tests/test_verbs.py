@@ -143,6 +143,14 @@ def test_doctor_looks_without_starting_or_making_anything(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+def test_doctor_reads_the_settings_as_a_server_would(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("WATTLE_SCHEDULER__SLOTZ", "3")
+    outcome = do(["doctor", "--store", str(tmp_path / "none")], scene())
+    assert "no server can start with these settings: the environment (WATTLE_SCHEDULER__SLOTZ)" in outcome.text
+    assert "did you mean `slots`?" in outcome.text
+    assert outcome.code == 1
+
+
 def test_doctor_says_what_is_wrong_and_how_to_mend_it(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     (tmp_path / "owner.json").write_text("{")

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 
-from wattle_jupyter import owner
+from wattle_jupyter import owner, places, settings
 from wattle_jupyter._version import __version__
 from wattle_jupyter.client import Client
 from wattle_jupyter.errors import WattleError
@@ -27,6 +27,7 @@ def examine(store: Path) -> dict[str, Json]:
         "version": __version__,
         "python": f"{platform.python_version()} ({sys.executable})",
         "packages": _versions(),
+        "settings": _settings(problems),
         "store": _store(store, problems),
         "owner": _owner(store, problems),
         "extension": _extension(problems),
@@ -42,6 +43,17 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             found[name] = "not installed"
     return found
+
+
+def _settings(problems: list[str]) -> str:
+    """Would a server start with the settings of this user?"""
+    path = places.config_dir(os.environ) / "wattle.toml"
+    try:
+        settings.load(places.settings_text(os.environ), os.environ)
+    except (WattleError, OSError, ValueError) as error:
+        problems.append(f"no server can start with these settings: {error}")
+        return f"{path} or WATTLE_* variables are wrong"
+    return str(path) if path.exists() else "defaults"
 
 
 def _store(store: Path, problems: list[str]) -> dict[str, Json]:
@@ -106,6 +118,7 @@ def report(found: dict[str, Json]) -> str:
     """The findings for people."""
     lines = [f"wattle-jupyter {found['version']}, Python {found['python']}"]
     lines.append("packages   " + ", ".join(f"{name} {version}" for name, version in found["packages"].items()))
+    lines.append(f"settings   {found['settings']}")
     lines.append(f"store      {found['store']['dir']} ({found['store']['state']})")
     lines.append("owner      " + ", ".join(f"{key} {value}" for key, value in found["owner"].items()))
     lines.append(f"extension  {found['extension']}")

@@ -94,7 +94,7 @@ class WattleApp(ExtensionApp):
 
     def settings_of_the_store(self) -> settings.Settings:
         """Defaults, wattle.toml, the server's configuration, the environment. Raises InvalidRequest."""
-        return settings.load(_config_text(), os.environ, self.options)
+        return settings.load(places.settings_text(os.environ), os.environ, self.options)
 
     def _set_trouble(self, trouble: str | None) -> None:
         if trouble and trouble != self.web_settings.get("wattle_trouble"):
@@ -147,13 +147,6 @@ class WattleApp(ExtensionApp):
             from jupyter_server._tz import utcnow  # noqa: PLC0415 - what jupyter_server compares with
 
             self.web_settings["last_activity_times"]["wattle"] = utcnow()
-
-
-def _config_text() -> str | None:
-    try:
-        return (places.config_dir(os.environ) / "wattle.toml").read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
 
 
 def ask_to_yield(folder: Path) -> None:

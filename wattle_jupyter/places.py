@@ -41,6 +41,14 @@ def config_dir(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("XDG_CONFIG_HOME") or _home(environ) / ".config") / "jupyter"
 
 
+def settings_text(environ: Mapping[str, str]) -> str | None:
+    """What ``wattle.toml`` says, None if there is none."""
+    try:
+        return (config_dir(environ) / "wattle.toml").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+
+
 def runtime_dir(environ: Mapping[str, str]) -> Path:
     """Jupyter's folder for files of running servers and kernels."""
     return Path(environ.get("JUPYTER_RUNTIME_DIR") or data_dir(environ) / "runtime")
