@@ -295,7 +295,7 @@ def test_a_full_queue_refuses_with_429(make_engine: Callable[..., EngineProcess]
     api = make_engine().launch(WATTLE_SCHEDULER__MAX_QUEUED_RUNS="1", WATTLE_SCHEDULER__MAX_ACTIVE_RUNS="1")
     first = api.run({"x": "sleep 60"}, "first")
     second = api.run({"x": "true"}, "second")
-    assert api.get(f"runs/{second}")["reason"] == "waits for a place: 1 runs are active"
+    assert api.get(f"runs/{second}")["reason"] == "waits for a place: the limit is 1 active at a time"
     status, answer = api.request("POST", "runs", {"spec": {"name": "third", "tasks": {"x": "true"}}})
     assert (status, answer["error"]) == (429, "TooManyRuns")
     assert answer["message"] == (

@@ -327,3 +327,7 @@ def test_a_task_that_is_not_there_is_named_with_what_was_meant(place: Scene) -> 
     for verb in ("stop", "logs", "retry"):
         with pytest.raises(WattleError, match="did you mean `clean`"):
             do([verb, "last/claen"], place)
+
+
+def test_one_is_singular() -> None:
+    assert [tables.some(n, "task") for n in (0, 1, 2, 1200)] == ["0 tasks", "1 task", "2 tasks", "1,200 tasks"]

@@ -138,9 +138,9 @@ def params(workflow: Workflow, given: Mapping[str, object]) -> dict[str, object]
     names and for what is not JSON."""
     unknown = [name for name in given if name not in workflow.params]
     if unknown:
-        known = ", ".join(workflow.params) or "none"
+        known = f"it has: {', '.join(workflow.params)}" if workflow.params else "it takes no params"
         reason = f"{workflow.name} has no param"
-        raise SpecError([Problem(f"params.{n}", f"{reason} {n}", f"it has: {known}") for n in unknown])
+        raise SpecError([Problem(f"params.{n}", f"{reason} {n}", known) for n in unknown])
     chosen = {**workflow.params, **given}
     faulty = [(name, problem) for name, value in chosen.items() if (problem := json_problem(value))]
     if faulty:

@@ -314,7 +314,7 @@ class StateMachine:
 
     def _why_wait(self, live: LiveRun, places: int, busy: set[str]) -> str:
         if places <= 0:
-            return f"waits for a place: {self.limits.max_active_runs} runs are active"
+            return f"waits for a place: the limit is {self.limits.max_active_runs} active at a time"
         if live.run.workflow in busy and not live.workflow.concurrent:
             return f"waits for an earlier run of {live.run.workflow} to end"
         return ""

@@ -42,6 +42,11 @@ def seconds(start: str | None, end: str | None) -> str:
     return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
+def some(number: int, word: str) -> str:
+    """``1 task``, ``3 tasks``."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
 def workflows(found: Sequence[WorkflowSummary]) -> str:
     rows = [(w["name"], str(w["total"]), w["mode"], w["status"], w["description"]) for w in found]
     return columns(("workflow", "tasks", "mode", "latest run", "description"), rows)

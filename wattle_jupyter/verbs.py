@@ -295,7 +295,8 @@ def _create(args: argparse.Namespace, scene: Scene) -> Outcome:
     spec = load_file(args.file)
     detail = scene.client.define(spec)
     warnings = "".join(f"\nwarning: {text}" for text in detail["warnings"])
-    text = f"{detail['name']}: {detail['total']} tasks; start it with `{scene.prog} run {detail['name']}`{warnings}"
+    start = f"start it with `{scene.prog} run {detail['name']}`"
+    text = f"{detail['name']}: {tables.some(detail['total'], 'task')}; {start}{warnings}"
     return Outcome(text=text, data=detail)
 
 
