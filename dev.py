@@ -60,6 +60,9 @@ CHROMIUM = ("apt-get", "install", "-y", "--no-install-recommends", "chromium", "
 EXTRAS = {"demo": {"lab", "examples"}, "lab": {"lab", "examples"}, "test": {"lab", "examples", "test", "dev"}}
 EXTRAS["lint"] = EXTRAS["build"] = {"dev", "test"}
 EXTRAS["chaos"] = EXTRAS["test"]
+# a worker that was killed is a failure at once: pytest-xdist may wait for its tests for ever
+SIDE_BY_SIDE = ("-n", "2", "--dist", "loadgroup", "--max-worker-restart=0")
+LIMIT, LONG_LIMIT = 1200.0, 7200.0  # seconds for one group of tests; a healthy one takes a few minutes
 
 
 class Stop(Exception):
@@ -83,13 +86,28 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def run(*command: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> int:
-    """Print and run in ``cwd`` (the clone if absent); returns the exit code."""
+def run(
+    *command: str | Path,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    limit: float | None = None,
+) -> int:
+    """Print and run in ``cwd`` (the clone if absent); returns the exit code.
+
+    What runs longer than ``limit`` seconds is ended with all its children: :class:`subprocess.TimeoutExpired`.
+    """
     words = [str(word) for word in command]
     where = f"(cd {cwd.relative_to(ROOT)}) " if cwd else ""
     say(f"$ {where}{shlex.join(words)}")
-    done = subprocess.run(words, cwd=cwd or ROOT, env=env or environment(), stdin=subprocess.DEVNULL, check=False)
-    return done.returncode
+    with subprocess.Popen(
+        words, cwd=cwd or ROOT, env=env or environment(), stdin=subprocess.DEVNULL, start_new_session=True
+    ) as process:
+        try:
+            return process.wait(limit)
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
 
 
 def must(*command: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
@@ -443,12 +461,16 @@ class Phase:
         self.name, self.command, self.cwd = name, command, cwd
         self.ok, self.said = False, ""
 
-    def go(self, env: Mapping[str, str], folder: Path) -> None:
+    def go(self, env: Mapping[str, str], folder: Path, limit: float) -> None:
         say(f"\n===== {self.name}")
         began = time.monotonic()
         report = folder / f"{self.name}.xml"
         more = (f"--junitxml={report}",) if "pytest" in self.command else ()
-        code = run(*self.command, *more, cwd=self.cwd, env=env)
+        try:
+            code = run(*self.command, *more, cwd=self.cwd, env=env, limit=limit)
+        except subprocess.TimeoutExpired:
+            self.said = f"hangs: ended after {limit:g} s"
+            return
         self.ok = code == 0
         self.said = f"{counts(report) if more else ''}{time.monotonic() - began:5.0f} s"
         if code not in (0, 1):
@@ -485,7 +507,7 @@ def phases(arguments: argparse.Namespace, *, browser: bool) -> list[Phase]:
     if arguments.coverage:
         pytest += ["--cov", "--cov-append", "--cov-report=term:skip-covered"]
     here = f"not browser and not survival{slow}"
-    found = [Phase("python", *pytest, "-n", "2", "--dist", "loadgroup", "-m", here, *chosen)]
+    found = [Phase("python", *pytest, *SIDE_BY_SIDE, "-m", here, *chosen)]
     found += [Phase("survival", *pytest, "-m", f"survival{slow}", *chosen)]
     if browser:
         found += [Phase("browser", *pytest, "-m", f"browser{slow}", *chosen)]
@@ -509,7 +531,7 @@ def test(arguments: argparse.Namespace) -> int:
         env = isolated(Path(name))
         try:
             for phase in wanted:
-                phase.go(env, Path(name))
+                phase.go(env, Path(name), LONG_LIMIT if arguments.long else LIMIT)
         finally:
             end_serve(Path(name) / "store")
     return summarize(wanted, problem, chosen=bool(arguments.k))

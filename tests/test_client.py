@@ -193,9 +193,7 @@ def test_a_connection_that_is_lost_for_good_is_an_error_with_a_cure(
         (503, "StoreUnavailable"), (503, "StoreLocked"), (503, "ProtocolMismatch"),
     ],
 )  # fmt: skip
-def test_an_error_of_the_server_comes_back_as_its_class(
-    door: FakeDoor, client: Client, status: int, name: str
-) -> None:
+def test_an_error_of_the_server_comes_back_as_its_class(door: FakeDoor, client: Client, status: int, name: str) -> None:
     door.say(refuse(status, name, "because", run="r1"))
     with pytest.raises(getattr(errors, name), match="because") as caught:
         client.run("r1")
@@ -354,9 +352,7 @@ def test_an_owner_that_opens_its_door_late_is_waited_for(door: FakeDoor, client:
 
 
 @pytest.mark.parametrize(("protocol", "cure"), [(0, "restart that server"), (2, "restart this kernel"), (None, "")])
-def test_another_protocol_is_refused_with_the_cure(
-    door: FakeDoor, client: Client, protocol: object, cure: str
-) -> None:
+def test_another_protocol_is_refused_with_the_cure(door: FakeDoor, client: Client, protocol: object, cure: str) -> None:
     door.sign(protocol=protocol)
     with pytest.raises(errors.ProtocolMismatch, match=f"speaks protocol {protocol}, this side speaks 1; .*{cure}"):
         client.info()
@@ -375,9 +371,7 @@ def test_a_broken_sign_is_named(door: FakeDoor, client: Client, text: str) -> No
         client.info()
 
 
-def test_a_door_of_another_user_is_not_trusted(
-    door: FakeDoor, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_door_of_another_user_is_not_trusted(door: FakeDoor, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     door.say(cut)
     mine = os.geteuid()
     real = owner._check_peer

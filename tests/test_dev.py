@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from processes import until
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -100,8 +101,10 @@ def test_a_missing_package_is_named_with_its_command(dev: ModuleType, monkeypatc
 
 
 def test_the_lock_is_for_one_at_a_time(dev: ModuleType, tmp_path: Path) -> None:
-    with dev.alone(tmp_path / "lock", "taken"), pytest.raises(dev.Stop, match="taken"), dev.alone(
-        tmp_path / "lock", "taken"
+    with (
+        dev.alone(tmp_path / "lock", "taken"),
+        pytest.raises(dev.Stop, match="taken"),
+        dev.alone(tmp_path / "lock", "taken"),
     ):
         pass
     with dev.alone(tmp_path / "lock", "taken"):
@@ -152,3 +155,17 @@ def test_what_runs_in_the_sandbox_writes_below_it(dev: ModuleType, tmp_path: Pat
     for key in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "WATTLE_STORE__DIR"):
         assert Path(env[key]).is_relative_to(tmp_path)
         assert Path(env[key]).stat().st_mode & 0o777 == 0o700
+
+
+def test_a_command_that_hangs_is_ended_with_its_children(dev: ModuleType, tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    with pytest.raises(subprocess.TimeoutExpired):
+        dev.run("sh", "-c", f"sleep 600 & echo $! > {pid}; wait", limit=1.0)
+    until(lambda: state(int(pid.read_text())) in ("", "Z"))
+
+
+def state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return ""

@@ -114,7 +114,7 @@ class Machine:
     def _watched(self, pid: int | None) -> set[str]:
         """Attempts that a process has a file of open: it will see how they end."""
         head = f"{self.store}/attempts/"
-        return {path[len(head) :].split("/")[0] for path in _open_files(pid) if path.startswith(head)}
+        return {path[len(head) :].split("/")[0] for path in open_files(pid) if path.startswith(head)}
 
     def stall(self) -> None:
         """Hold the keeper still until the next picture is over, as on a machine that is too busy for it."""
@@ -243,7 +243,8 @@ def _is_free(path: Path) -> bool:
     return True
 
 
-def _open_files(pid: int | None) -> Iterator[str]:
+def open_files(pid: int | None) -> Iterator[str]:
+    """The paths that a process has open."""
     with contextlib.suppress(OSError):
         for name in os.listdir(f"/proc/{pid}/fd"):
             with contextlib.suppress(OSError):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from survival import invariants
 from survival.client import User, Watcher
-from survival.machine import Machine, Picture
+from survival.machine import Machine, Picture, open_files
 from survival.workload import Workload
 
 PATIENCE = 150.0  # seconds in which all runs must end once nothing is killed any more
@@ -211,6 +211,9 @@ class Round:
                     lines = record.read_bytes().rstrip(b"\0").decode() if record.exists() else "no record"
                     words.append(f"  {row}\n    {lines}")
         words.append(f"by keeper: {sorted(self.machine.look().by_keeper)}; keeper {self.machine.keeper()}")
+        words += [f"  {proc} {_standing(proc.pid)}" for proc in self.machine.processes()]
+        journal = self.machine.store / "keeper.log"
+        words.append(f"keeper's journal: {journal.read_text()[-2000:] if journal.exists() else 'none'}")
         words.append(self.machine.server.said()[-2000:])
         return "\n".join(words)
 
@@ -225,6 +228,17 @@ class Round:
             status, data, _ = self.machine.server.raw("GET", f"runs/{run}/tasks/{task}/logs?download=1")
             if status != 200 or data != (path.read_bytes() if path.exists() else b""):
                 self.tally.violations.append(("log", f"the API answers {status} and other bytes for {attempt}"))
+
+
+def _standing(pid: int) -> str:
+    """What a process does now: its command line, where in the kernel it waits, what it has open."""
+    words = []
+    for name in ("cmdline", "wchan", "syscall"):
+        try:
+            words.append(Path(f"/proc/{pid}/{name}").read_bytes().replace(b"\0", b" ").decode(errors="replace")[:300])
+        except OSError as error:
+            words.append(str(error))
+    return " | ".join([*words, *open_files(pid)])
 
 
 def _choose(rng: random.Random, weights: Mapping[str, int]) -> str:
