@@ -95,9 +95,11 @@ def test_a_session_whose_number_belongs_to_another_leader_is_left_alone(sleeper:
 def test_a_cookie_is_found_and_its_leader_with_it(sleeper: subprocess.Popen[bytes]) -> None:
     assert process.cookie(sleeper.pid) == "f" * 32
     assert process.cookie(2**22 + 5) == ""
-    leader = Trees(Kernel(NO_REAPER)).leader_by_cookie("f" * 32)
+    out = os.stat(f"/proc/{sleeper.pid}/fd/1")
+    leader = Trees(Kernel(NO_REAPER)).leader_by_cookie("f" * 32, out)
     assert leader is not None
     assert leader.pid == sleeper.pid
+    assert Trees(Kernel(NO_REAPER)).leader_by_cookie("f" * 32, os.stat(__file__)) is None
 
 
 def test_an_open_file_is_traced_to_its_holder(tmp_path: object) -> None:

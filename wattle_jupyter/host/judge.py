@@ -9,6 +9,7 @@ from typing import Any
 from wattle_jupyter.host import process
 from wattle_jupyter.host.attempt import DRAINING, RUNNING, SWEEPING, Attempt, Facts
 from wattle_jupyter.host.files import Attempts
+from wattle_jupyter.host.pipes import FIFO
 from wattle_jupyter.host.process import Kernel
 from wattle_jupyter.host.record import Record
 from wattle_jupyter.host.spawn import EXIT_FILE
@@ -104,9 +105,13 @@ class Judge:
         """A keeper died after its claim and before its start line: is there a process?"""
         record = attempt.record
         assert record is not None
+        try:
+            fifo = os.stat(os.path.join(self._attempts.directory(attempt.id), FIFO))
+        except FileNotFoundError:
+            return False  # made before the process is
         patience = time.monotonic() + _PATIENCE
         while True:
-            leader = self._trees.leader_by_cookie(attempt.id)
+            leader = self._trees.leader_by_cookie(attempt.id, fifo)
             if leader is not None:
                 self._write_start(attempt, leader)
                 return True

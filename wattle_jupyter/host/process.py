@@ -103,6 +103,18 @@ def holders(path: str) -> list[Proc]:
     return [proc for proc in scan() if proc.pid != os.getpid() and _has_open(proc.pid, wanted)]
 
 
+def prints_to(pid: int, wanted: os.stat_result) -> bool:
+    """Is this file the standard output or error of a process?"""
+    for number in (1, 2):
+        try:
+            seen = os.stat(f"/proc/{pid}/fd/{number}")
+        except OSError:
+            continue  # closed, not ours, or gone
+        if os.path.samestat(seen, wanted):
+            return True
+    return False
+
+
 def _has_open(pid: int, wanted: os.stat_result) -> bool:
     try:
         with os.scandir(f"/proc/{pid}/fd") as entries:

@@ -78,11 +78,14 @@ class Trees:
             return 0
         return 1
 
-    def leader_by_cookie(self, attempt: str) -> Proc | None:
-        """The session leader that carries the attempt's cookie."""
+    def leader_by_cookie(self, attempt: str, fifo: os.stat_result) -> Proc | None:
+        """The session leader that carries the attempt's cookie and still prints to its log.
+
+        What a leader that ended left behind may lead a session too (``setsid``, ``daemon(3)``) and must not be taken
+        for it: its end would be taken for the task's. Such a process gives up the log, by custom. A leader that gave
+        it up is not found; its attempt counts as lost.
+        """
         if not self._kernel.proc:
             return None
-        return next(
-            (p for p in process.scan() if p.pid == p.session and process.cookie(p.pid) == attempt),
-            None,
-        )
+        found = (p for p in process.scan() if p.pid == p.session and process.cookie(p.pid) == attempt)
+        return next((p for p in found if process.prints_to(p.pid, fifo)), None)
