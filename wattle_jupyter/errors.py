@@ -108,7 +108,5 @@ class SpecError(InvalidRequest):
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
-        listed = [
-            {"path": p.path, "reason": p.reason, "cure": p.cure, "line": p.line} for p in self.problems
-        ]
+        listed = [{"path": p.path, "reason": p.reason, "cure": p.cure, "line": p.line} for p in self.problems]
         super().__init__("\n".join(str(p) for p in self.problems), problems=listed)

@@ -31,6 +31,8 @@ guess = pd.Series(model.predict(ahead[features]), index=ahead.index)
 error = (guess - ahead.tomorrow).abs().mean()
 print(f"{name}: {error:.1f} °C off on average over {len(ahead)} days", flush=True)
 
-pd.DataFrame({"date": ahead.date, "today": ahead.high, "tomorrow": ahead.tomorrow, "guess": guess}).to_csv(target, index=False)
+pd.DataFrame({"date": ahead.date, "today": ahead.high, "tomorrow": ahead.tomorrow, "guess": guess}).to_csv(
+    target, index=False
+)
 with Path(os.environ["WATTLE_OUTPUT"]).open("a") as outputs:
     print(f"error={error:.1f}", file=outputs)
