@@ -57,7 +57,7 @@ NOTEBOOKS = ROOT / "notebooks"
 QUICKSTART = NOTEBOOKS / "01_quickstart.ipynb"
 NODE_FLOOR = (20, 19)
 CHROMIUM = ("apt-get", "install", "-y", "--no-install-recommends", "chromium", "fonts-dejavu-core", "fonts-liberation")
-EXTRAS = {"demo": {"lab", "examples"}, "lab": {"lab", "examples"}, "test": {"lab", "examples", "test", "dev"}}
+EXTRAS = {"demo": {"lab", "examples"}, "lab": {"lab", "examples"}, "test": {"lab", "examples", "test", "dev", "terminal", "docs"}}
 EXTRAS["lint"] = EXTRAS["build"] = {"dev", "test"}
 EXTRAS["chaos"] = EXTRAS["test"]
 # a worker that was killed is a failure at once: pytest-xdist may wait for its tests for ever
