@@ -14,7 +14,7 @@ from wattle_jupyter.change import Change, Draft, Request
 from wattle_jupyter.errors import Conflict, NotFound
 from wattle_jupyter.library import save
 from wattle_jupyter.liverun import LiveRun
-from wattle_jupyter.model import Attempt, AttemptState, Run, State, Value
+from wattle_jupyter.model import Attempt, AttemptState, Left, Run, State, Value
 from wattle_jupyter.paging import PageQuery
 from wattle_jupyter.store import Store
 
@@ -88,7 +88,7 @@ async def test_a_run_comes_back_with_newest_attempts_and_the_values_of_what_comp
         ("b", "created", 0),
     ]
     assert found["counts"]["completed"] == 1
-    assert live.values == {"x/y": 1, "a/n": 2}
+    assert live.values == {"x/y": Left("json", 1), "a/n": Left("json", 2)}
     assert (live.waiting, live.active) == ({"a": 0, "b": 0}, 0)
     assert [a.n for a in live.attempts.values()] == [2]
     assert live.run.snapshot == kept.run.snapshot

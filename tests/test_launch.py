@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from wattle_jupyter import launch, spec
 from wattle_jupyter.errors import Conflict, InvalidRequest
-from wattle_jupyter.model import Json, Workflow
+from wattle_jupyter.model import Json, Left, Workflow
 
 NASTY = [
     "two words",
@@ -34,16 +34,20 @@ def one(run: Any, params: dict[str, Json] | None = None, head: dict[str, Any] | 
     return spec.load({**data, "tasks": {"a": {"run": run, **task}}})
 
 
+def _values(workflow: Workflow, outputs: dict[str, Json] | None) -> launch.Values:
+    return launch.Values(workflow.params, {ref: Left("json", value) for ref, value in (outputs or {}).items()})
+
+
 def argv(workflow: Workflow, outputs: dict[str, Json] | None = None, script: str | None = None) -> tuple[str, ...]:
     task = list(workflow.tasks.values())[-1]
-    return launch.argv(workflow, task, launch.Values(workflow.params, outputs or {}), script)
+    return launch.argv(workflow, task, _values(workflow, outputs), script)
 
 
 def env(
     workflow: Workflow, base: dict[str, str] | None = None, outputs: dict[str, Json] | None = None, **names: str
 ) -> dict[str, str]:
     task = list(workflow.tasks.values())[-1]
-    return launch.environment(workflow, task, launch.Values(workflow.params, outputs or {}), base or {}, names)
+    return launch.environment(workflow, task, _values(workflow, outputs), base or {}, names)
 
 
 def test_a_plain_command_needs_no_shell_and_one_with_syntax_gets_it() -> None:
@@ -195,3 +199,12 @@ def test_inputs_are_variables_text_as_it_is_and_all_else_json(value: Json, text:
 def test_a_task_runs_in_its_folder_seen_from_that_of_the_workflow(own: str | None, folder: str) -> None:
     workflow = one("true", **({"working_dir": own} if own else {}))
     assert launch.working_dir(workflow, workflow.tasks["a"]) == folder
+
+
+def test_an_object_is_the_path_of_its_file() -> None:
+    tasks = {"x": {"run": "true", "outputs": ["m"]}, "a": {"run": "use {{ x }}", "inputs": {"model": "x/m"}}}
+    workflow = spec.load({"name": "w", "working_dir": "/", "tasks": tasks})
+    values = launch.Values({}, {"x/m": Left("object", "ab" * 32)}, "/store/objects")
+    path = f"/store/objects/ab/{'ab' * 32}"
+    assert launch.argv(workflow, workflow.tasks["a"], values, None) == ("/bin/sh", "-c", f"use {path}")
+    assert launch.environment(workflow, workflow.tasks["a"], values, {}, {})["WATTLE_INPUT_MODEL"] == path

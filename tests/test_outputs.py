@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wattle_jupyter import outputs
-from wattle_jupyter.model import MAX_DEPTH, Output, Task, json_problem
+from wattle_jupyter.model import MAX_DEPTH, Left, Output, Task, json_problem
 
 
 def read(folder: Path, content: str | bytes) -> tuple[dict[str, object], str]:
@@ -72,7 +72,7 @@ def test_declared_files_and_values_are_collected(tmp_path: Path) -> None:
     (tmp_path / "output").write_text("n=2\nunasked=1\n")
     asked = task(rows=Output(path="data/../data/rows.csv"), n=Output())
     found, missing = outputs.collect(asked, str(tmp_path), tmp_path / "output")
-    assert found == {"rows": ("file", str(tmp_path / "data" / "rows.csv"), 4), "n": ("json", "2", None)}
+    assert found == {"rows": Left("file", str(tmp_path / "data" / "rows.csv"), 4), "n": Left("json", "2")}
     assert missing == []
 
 

@@ -169,6 +169,9 @@ def specs(draw: st.DrawFn) -> dict[str, Any]:
                  "grace": SECONDS,
                  "timeout": st.floats(1, 1e6), "priority": st.sampled_from(["high", "low"]), "exit_file": st.booleans(),
                  "working_dir": PATHS}  # fmt: skip
+        if draw(st.integers(0, 4)) == 0:
+            del task["run"]
+            task["call"] = {"object": "0f" * 32, "source": draw(TEXT), "params": draw(st.sampled_from([[], ["p0"]]))}
         tasks[name] = task | draw(st.fixed_dictionaries({}, optional=extra))
     optional = {"working_dir": PATHS.map(lambda s: "/" + s), "on_failure": st.sampled_from(["stop", "cancel"]),
                 "max_parallel": st.integers(1, 9), "concurrent": st.booleans(), "description": TEXT, "python": PATHS,
@@ -325,6 +328,19 @@ def test_values_in_the_environment_become_text() -> None:
 def test_templates_make_data_edges() -> None:
     tasks = {"a.b": {"run": "x", "outputs": ["k", "l"]}, "c": {"run": "echo {{ a.b.k }}", "env": {"L": "{{ a.b.l }}"}}}
     assert spec.load({"name": "w", "tasks": tasks}).tasks["c"].references == ("a.b/k", "a.b/l")
+
+
+def test_a_task_with_one_output_is_that_output_in_templates() -> None:
+    tasks = {
+        "a": {"run": "true", "outputs": ["n"]},
+        "b": {"run": "echo {{ a }} {{a|raw}} \\{{ a }}", "env": {"X": "{{ a }}"}},
+    }
+    workflow = spec.load({"name": "w", "tasks": tasks})
+    assert workflow.tasks["b"].run == "echo {{ a.n }} {{a.n|raw}} \\{{ a }}"
+    assert workflow.tasks["b"].env == {"X": "{{ a.n }}"}
+    assert workflow.tasks["b"].upstream == ("a",)
+    with_param = spec.load({"name": "w", "params": {"a": 1}, "tasks": tasks})
+    assert with_param.tasks["b"].upstream == ()
 
 
 def test_the_given_name_goes_before_the_one_in_the_data() -> None:

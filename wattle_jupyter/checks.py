@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from wattle_jupyter import command, template
 from wattle_jupyter.errors import Problem, SpecError
-from wattle_jupyter.model import Json, Task, Workflow
+from wattle_jupyter.model import Call, Json, Task, Workflow
 from wattle_jupyter.notation import Where, path_text
 from wattle_jupyter.plan import arrows, cycles
 from wattle_jupyter.shapes import describe, nearest
@@ -154,6 +154,9 @@ def _check_names(drafts: Sequence[Draft], findings: Findings) -> None:
 
 
 def _check_command(draft: Draft, findings: Findings) -> None:
+    if draft.task.call is not None:
+        _check_call(draft, draft.task.call, findings)
+        return
     run = draft.task.run
     where = draft.at("run")
     texts = [run] if isinstance(run, str) else list(run)
@@ -167,6 +170,16 @@ def _check_command(draft: Draft, findings: Findings) -> None:
         _check_texts(findings, where, texts)
     elif any(_UNUSABLE.search(text) for text in texts):
         findings.add(where, "holds a NUL or half of a surrogate pair", "remove it")
+
+
+def _check_call(draft: Draft, call: Call, findings: Findings) -> None:
+    for i, name in enumerate(call.params):
+        if not _IDENTIFIER.fullmatch(name):
+            findings.add(draft.at("call", "params", i), f"{describe(name)} is not a name of a parameter", KEY_RULE)
+        elif name in draft.task.inputs:
+            findings.add(draft.at("inputs", name), f"`{name}` is taken as a parameter too", "keep one of them")
+    if _UNUSABLE.search(call.source):
+        findings.add(draft.at("call", "source"), "holds a NUL or half of a surrogate pair", "remove it")
 
 
 def _check_data(draft: Draft, findings: Findings) -> None:
@@ -203,6 +216,10 @@ class _Links:
     def check(self, draft: Draft) -> None:
         self._needs(draft)
         self._inputs(draft)
+        for i, name in enumerate(draft.task.call.params if draft.task.call else ()):
+            if _IDENTIFIER.fullmatch(name) and name not in self._params:
+                ref = template.Reference(name, None, False, 0)
+                self._findings.add(draft.at("call", "params", i), *_no_param(ref, self._params, ()))
         run = draft.task.run
         for text in [run] if isinstance(run, str) else run:
             self._templates(draft, draft.at("run"), text, isinstance(run, str))

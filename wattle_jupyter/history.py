@@ -12,7 +12,7 @@ from typing import Any
 from wattle_jupyter import liverun, rows, spec
 from wattle_jupyter.errors import Conflict, NotFound, WattleError
 from wattle_jupyter.liverun import LiveRun
-from wattle_jupyter.model import Attempt, Event, Json, Value, Workflow
+from wattle_jupyter.model import Attempt, Event, Json, Left, Value, Workflow
 from wattle_jupyter.paging import PageQuery, pagination
 from wattle_jupyter.plan import Plan
 from wattle_jupyter.store import Store
@@ -81,7 +81,8 @@ async def load(store: Store, run_id: str) -> LiveRun:
             (run_id,),
         ).fetchall()
         values = db.execute(
-            "SELECT t.task, v.name, v.ref FROM task_run AS t JOIN value AS v ON v.attempt = t.attempt "
+            "SELECT t.task, v.name, v.kind, v.ref, v.size, v.hash "
+            "FROM task_run AS t JOIN value AS v ON v.attempt = t.attempt "
             "WHERE t.run = ? AND t.state = 'completed'",
             (run_id,),
         ).fetchall()
@@ -102,7 +103,7 @@ def _assemble(run_row: Any, tasks: list[Any], attempts: list[Any], values: list[
         spec.restore({**snapshot, "mode": run.mode}),
         [rows.to_task_run(row) for row in tasks],
         {a.id: a for a in map(rows.to_attempt, attempts)},
-        {f"{task}/{name}": json.loads(ref) for task, name, ref in values},
+        {f"{task}/{name}": Left(kind, json.loads(ref), size, hash) for task, name, kind, ref, size, hash in values},
     )
 
 
@@ -223,7 +224,7 @@ async def attempts_of(store: Store, run_id: str, task: str) -> tuple[list[Attemp
             (run_id, task),
         ).fetchall()
         values = db.execute(
-            "SELECT v.attempt, v.name, v.kind, v.ref, v.size "
+            "SELECT v.attempt, v.name, v.kind, v.ref, v.size, v.hash "
             "FROM value AS v JOIN task_run AS t ON t.attempt = v.attempt "
             "WHERE t.run = ? AND t.task = ? ORDER BY v.name",
             (run_id, task),
@@ -231,7 +232,7 @@ async def attempts_of(store: Store, run_id: str, task: str) -> tuple[list[Attemp
         return attempts, values
 
     attempts, values = await store.read(query)
-    kept = [Value(attempt=a, name=n, kind=k, ref=json.loads(r), size=s) for a, n, k, r, s in values]
+    kept = [Value(attempt=a, name=n, kind=k, ref=json.loads(r), size=s, hash=h) for a, n, k, r, s, h in values]
     return [rows.to_attempt(row) for row in attempts], kept
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from wattle_jupyter import template
 from wattle_jupyter.errors import Conflict
-from wattle_jupyter.model import Json, Task, Workflow
+from wattle_jupyter.model import Json, Left, Task, Workflow
 
 SECRET_PREFIXES = ("JUPYTERHUB_", "JPY_", "JUPYTER_TOKEN", "CONFIGPROXY_", "WATTLE_")
 """Names of variables that tasks do not inherit from the server: Jupyter's and the Hub's tokens, and our own."""
@@ -24,10 +24,13 @@ def working_dir(workflow: Workflow, task: Task) -> str:
 
 
 class Values:
-    """What templates may name: params as ``{{ x }}``, outputs of other tasks as ``{{ task.key }}``."""
+    """What templates may name: params as ``{{ x }}``, outputs of other tasks as ``{{ task.key }}``.
 
-    def __init__(self, params: Mapping[str, Json], outputs: Mapping[str, Json]) -> None:
-        self._params, self._outputs = params, outputs
+    An object is the path of its file: ``objects`` is the absolute path of the folder that holds them.
+    """
+
+    def __init__(self, params: Mapping[str, Json], outputs: Mapping[str, Left], objects: str = "") -> None:
+        self._params, self._outputs, self._objects = params, outputs, objects
 
     def __call__(self, reference: template.Reference) -> Json:
         if reference.key is None:
@@ -40,7 +43,8 @@ class Values:
         if ref not in self._outputs:
             task, key = ref.split("/", 1)
             raise Conflict(f"output {key} of {task} has no value: {task} did not leave it in this run")
-        return self._outputs[ref]
+        left = self._outputs[ref]
+        return f"{self._objects}/{left.ref[:2]}/{left.ref}" if left.kind == "object" else left.ref
 
 
 def argv(workflow: Workflow, task: Task, values: Values, script: str | None) -> tuple[str, ...]:

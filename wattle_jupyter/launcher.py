@@ -27,13 +27,13 @@ class Launcher:
 
     def check(self, live: LiveRun, task: Task) -> None:
         """Raises Conflict or InvalidRequest if the task cannot be launched, say for want of a value."""
-        values = launch.Values(live.run.params, live.values)
+        values = launch.Values(live.run.params, live.values, str(self._store / "objects"))
         launch.argv(live.workflow, task, values, live.run.scripts.get(task.name))
         launch.environment(live.workflow, task, values, {}, {})
 
     def spec(self, live: LiveRun, task: Task, attempt: Attempt) -> AttemptSpec:
         """Raises as :meth:`check`."""
-        values = launch.Values(live.run.params, live.values)
+        values = launch.Values(live.run.params, live.values, str(self._store / "objects"))
         names = {
             "WATTLE_RUN": live.run.id,
             "WATTLE_TASK_RUN": attempt.task_run,

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from wattle_jupyter.model import Attempt, Event, Json, Run, State, TaskRun, Workflow
+from wattle_jupyter.model import Attempt, Event, Left, Run, State, TaskRun, Workflow
 from wattle_jupyter.plan import Plan
 from wattle_jupyter.queues import Entry
 from wattle_jupyter.view import count, run_summary, task_run_view
@@ -22,7 +22,7 @@ class LiveRun:
     plan: Plan
     task_runs: dict[str, TaskRun]
     attempts: dict[str, Attempt] = field(default_factory=dict)  # newest of each task run, by id
-    values: dict[str, Json] = field(default_factory=dict)  # "task/key" → value
+    values: dict[str, Left] = field(default_factory=dict)  # by "task/key"
     waiting: dict[str, int] = field(default_factory=dict)
     active: int = 0  # task runs that hold a slot
     parked: list[Entry] = field(default_factory=list)  # ready, but the run is at its own limit
@@ -31,7 +31,8 @@ class LiveRun:
     position: dict[str, int] = field(default_factory=dict)  # of each task in the plan's order
 
     def __post_init__(self) -> None:
-        self.values = {**self.run.given, **self.values}
+        given = {ref: Left("json", value) for ref, value in self.run.given.items()}
+        self.values = {**given, **self.values}
         self.counts = count(t.state.value for t in self.task_runs.values())
         self.position = {name: i for i, name in enumerate(self.task_runs)}
         self.recount()
@@ -89,7 +90,7 @@ def load(
     workflow: Workflow,
     task_runs: Iterable[TaskRun],
     attempts: Mapping[str, Attempt],
-    values: Mapping[str, Json],
+    values: Mapping[str, Left],
 ) -> LiveRun:
     """A run from its rows."""
     rows = {t.task: t for t in task_runs}

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Mode = Literal["dependency", "sequential", "parallel"]
 OnFailure = Literal["continue", "stop", "cancel"]
@@ -102,8 +102,17 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """Python that a task runs in a process of its own: a function, or the code of a cell."""
+
+    object: str  # hash under which the store keeps it, pickled
+    source: str = ""  # as the user wrote it, for people
+    params: tuple[str, ...] = ()  # params of the workflow that it takes by name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A node of a workflow.
+    """A node of a workflow: ``run`` or ``call``.
 
     ``run`` is a command line for ``sh`` (str) or an argument list (tuple); both may hold ``{{ templates }}``.
     ``script`` names the file that ``run`` starts with when its suffix says so (.py .R .sh): it is
@@ -111,7 +120,8 @@ class Task:
     """
 
     name: str
-    run: str | tuple[str, ...]
+    run: str | tuple[str, ...] = ()
+    call: Call | None = None
     script: str | None = None
     needs: tuple[str, ...] = ()  # order only
     inputs: Mapping[str, str] = field(default_factory=dict)  # x -> "task/key"
@@ -238,15 +248,28 @@ class Attempt:
     log_size: int | None = None  # bytes, once it is final
 
 
+Kind = Literal["json", "file", "object"]
+
+
+class Left(NamedTuple):
+    """What a task left under the name of one of its outputs."""
+
+    kind: Kind
+    ref: Json  # the value itself, the absolute path of a file, or the hash of an object in the store
+    size: int | None = None  # bytes
+    hash: str | None = None  # of a file's content, where the store kept a copy under it
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Value:
-    """What a task left under the name of one of its outputs."""
+    """The same as a row: which attempt left it."""
 
     attempt: str
     name: str
-    kind: Literal["file", "json"]
-    ref: Json  # absolute path, or the value itself
+    kind: Kind
+    ref: Json
     size: int | None = None
+    hash: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,12 @@ import posixpath
 import stat
 from pathlib import Path
 
-from wattle_jupyter.model import Json, Task, json_problem
+from wattle_jupyter.model import Json, Left, Task, json_problem
 
 MAX_VALUES = 1 << 20
 """Bytes of values that one attempt may write. Bigger things are files."""
 
-Found = dict[str, tuple[str, Json, int | None]]  # name → (kind, ref, size)
+Found = dict[str, Left]
 
 
 def collect(task: Task, folder: str, output_file: Path) -> tuple[Found, list[str]]:
@@ -25,13 +25,13 @@ def collect(task: Task, folder: str, output_file: Path) -> tuple[Found, list[str
     for name, output in task.outputs.items():
         if output.path is None:
             if name in values:
-                found[name] = ("json", values[name], None)
+                found[name] = Left("json", values[name])
             else:
                 missing.append(f"output {name} is missing: nothing wrote `{name}=…` to $WATTLE_OUTPUT")
             continue
         path = posixpath.normpath(posixpath.join(folder, output.path))
         try:
-            found[name] = ("file", path, os.stat(path).st_size)  # noqa: PTH116
+            found[name] = Left("file", path, os.stat(path).st_size)  # noqa: PTH116
         except OSError as error:
             missing.append(f"output {name} is missing: {output.path} ({error.strerror})")
         except ValueError as error:  # a NUL, or what no file name can hold

@@ -40,7 +40,7 @@ def _update(table: str, columns: Sequence[str]) -> str:
 _INSERT_RUN = _insert("run", (*_RUN_FIXED, "state", *_RUN_MOVING))
 _INSERT_TASK_RUN = _insert("task_run", (*_TASK_RUN_FIXED, "state", *_TASK_RUN_MOVING))
 _INSERT_ATTEMPT = _insert("attempt", (*_ATTEMPT_FIXED, "state", *_ATTEMPT_MOVING))
-_INSERT_VALUE = _insert("value", ("attempt", "name", "kind", "ref", "size"))
+_INSERT_VALUE = _insert("value", ("attempt", "name", "kind", "ref", "size", "hash"))
 _INSERT_REQUEST = _insert("request", ("key", "verb", "run", "at"))
 _UPDATE_RUN = _update("run", _RUN_MOVING)
 _UPDATE_TASK_RUN = _update("task_run", _TASK_RUN_MOVING)
@@ -90,7 +90,9 @@ def statements(change: Change) -> list[Statement]:
                 for a in change.new_attempts.values()
             ],
         ),
-        Statement(_INSERT_VALUE, [(v.attempt, v.name, v.kind, json.dumps(v.ref), v.size) for v in change.values]),
+        Statement(
+            _INSERT_VALUE, [(v.attempt, v.name, v.kind, json.dumps(v.ref), v.size, v.hash) for v in change.values]
+        ),
         Statement(_INSERT_REQUEST, [(r.key, r.verb, r.run, change.at) for r in change.requests]),
     ]
     return [s for s in listed if s.args]

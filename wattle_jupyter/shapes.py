@@ -18,6 +18,7 @@ from wattle_jupyter.model import Json, Mode, OnFailure, Priority
 from wattle_jupyter.notation import Where
 
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
+_HASH = re.compile(r"[0-9a-f]{64}")
 _LONGEST = 10 * 365 * 86400.0
 
 _LATER = """
@@ -133,6 +134,12 @@ def _input(value: object) -> object:
     return value
 
 
+def _object(value: object) -> object:
+    if not isinstance(value, str) or not _HASH.fullmatch(value):
+        raise _fault(f"must be the hash of an object (64 of 0-9 and a-f), not {describe(value)}", "define it in Python")
+    return value
+
+
 def _outputs(value: object) -> object:
     return dict.fromkeys(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else value
 
@@ -172,8 +179,15 @@ class OutputShape(Shape):
 Outputs = Annotated[dict[str, Annotated[OutputShape, BeforeValidator(_output)]], BeforeValidator(_outputs)]
 
 
+class CallShape(Shape):
+    object: Annotated[str, BeforeValidator(_object)]
+    source: str = ""
+    params: list[str] = []
+
+
 class TaskShape(Shape):
     run: Command
+    call: CallShape | None = None
     needs: Annotated[list[str], BeforeValidator(_names)] = []
     inputs: Inputs = {}
     outputs: Outputs = {}
@@ -263,6 +277,7 @@ def _words(detail: ErrorDetails, shape: type[BaseModel]) -> tuple[str, str]:
 _MISSING = {
     "run": "write the command: `run: python script.py`",
     "command": "write the program to start",
+    "object": "functions and cells get theirs from the notebook that defines them",
     "name": 'give it one: `"name": "extract"`',
 }
 _KINDS = {

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from wattle_jupyter import command, template
 from wattle_jupyter.checks import Draft, Findings, check_head, check_tasks
 from wattle_jupyter.errors import SpecError, TooLarge
-from wattle_jupyter.model import Json, Output, Task, Workflow
+from wattle_jupyter.model import Call, Json, Output, Task, Workflow
 from wattle_jupyter.notation import Where, json_data, split_arrow, toml_data, yaml_data
 from wattle_jupyter.shapes import HeadShape, OutputShape, TaskShape, WorkerShape, describe, faults, is_path
 
@@ -46,6 +46,7 @@ def load(data: object, *, name: str | None = None, lines: Mapping[str, int] | No
     worker_form = "workers" in data and "tasks" not in data
     head = _head(data, name, worker_form, findings)
     drafts = list(_workers(data, findings) if worker_form else _tasks(data, findings))
+    _complete(drafts, head)
     _count(data, worker_form, findings)
     check_head(head, findings)
     check_tasks(drafts, head, findings)
@@ -131,6 +132,31 @@ def _count(data: dict[Any, Any], worker_form: bool, findings: Findings) -> None:
             raise TooLarge(f"the workflow has {len(tasks):,} tasks; the limit is {MAX_TASKS:,}; split it")
 
 
+def _complete(drafts: list[Draft], head: Workflow) -> None:
+    """Write ``{{ task }}`` out where the task has one output, and is not a parameter's name too."""
+    sole = {d.task.name: next(iter(d.task.outputs)) for d in drafts if d.sound and len(d.task.outputs) == 1}
+    keys = {name: key for name, key in sole.items() if name not in head.params}
+    if not keys:
+        return
+
+    def written(text: str) -> str:
+        try:
+            return template.complete(text, keys) if "{{" in text else text
+        except SpecError:
+            return text  # the checks tell
+
+    for draft in drafts:
+        task = draft.task
+        if any("{{" in text for text in _task_texts(task.run, task.env)):
+            run = written(task.run) if isinstance(task.run, str) else tuple(map(written, task.run))
+            env = {name: written(text) for name, text in task.env.items()}
+            draft.task = replace(task, run=run, env=env, references=_task_references(run, env))
+
+
+def _task_texts(run: str | tuple[str, ...], env: Mapping[str, str]) -> list[str]:
+    return [*([run] if isinstance(run, str) else run), *env.values()]
+
+
 def _tasks(data: dict[Any, Any], findings: Findings) -> Iterator[Draft]:
     tasks = data.get("tasks", {})
     if not isinstance(tasks, dict):
@@ -140,7 +166,12 @@ def _tasks(data: dict[Any, Any], findings: Findings) -> Iterator[Draft]:
     for key, value in list(tasks.items())[: MAX_TASKS + 1]:
         name, needs = split_arrow(str(key))
         where: Where = ("tasks", name)
-        shape = _shape(TaskShape, _body(value, needs), where, findings)
+        body = _body(value, needs)
+        if isinstance(body, dict) and body.get("call") is not None:
+            if "run" in body:
+                findings.add((*where, "call"), "excludes `run`", "keep one of them")
+            body = {**body, "run": []}
+        shape = _shape(TaskShape, body, where, findings)
         yield Draft(_task(name, shape) if shape else Task(name=name, run=()), where, sound=shape is not None)
 
 
@@ -169,12 +200,13 @@ def _shape(kind: type[_S], value: object, where: Where, findings: Findings) -> _
 
 
 def _restored(name: str, form: Mapping[str, Json]) -> Task:
-    run, script = command.parse(form["run"])
+    run, script = command.parse(form.get("run", []))
+    call = Call(**{**form["call"], "params": tuple(form["call"].get("params", ()))}) if "call" in form else None
     outputs = {key: _restored_output(output) for key, output in form.get("outputs", {}).items()}
     refs = _task_references(run, form.get("env", {}))
-    passed = {key: value for key, value in form.items() if key not in ("run", "needs", "outputs")}
+    passed = {key: value for key, value in form.items() if key not in ("run", "call", "needs", "outputs")}
     needs = tuple(form.get("needs", ()))
-    return Task(name=name, run=run, script=script, needs=needs, outputs=outputs, references=refs, **passed)
+    return Task(name=name, run=run, call=call, script=script, needs=needs, outputs=outputs, references=refs, **passed)
 
 
 def _restored_output(form: Json) -> Output:
@@ -186,7 +218,7 @@ def _restored_output(form: Json) -> Output:
 _PASSED = tuple(
     field.name
     for field in fields(Task)
-    if field.name in TaskShape.model_fields and field.name not in ("run", "needs", "outputs")
+    if field.name in TaskShape.model_fields and field.name not in ("run", "call", "needs", "outputs")
 )
 
 
@@ -196,7 +228,8 @@ def _task(name: str, shape: TaskShape) -> Task:
     needs = tuple(dict.fromkeys(shape.needs))
     outputs = {key: _output(output) for key, output in shape.outputs.items()}
     refs = _task_references(run, shape.env)
-    return Task(name=name, run=run, script=script, needs=needs, outputs=outputs, references=refs, **passed)
+    call = Call(**{**shape.call.model_dump(), "params": tuple(shape.call.params)}) if shape.call else None
+    return Task(name=name, run=run, call=call, script=script, needs=needs, outputs=outputs, references=refs, **passed)
 
 
 def _output(shape: OutputShape, *, required: bool = True) -> Output:
@@ -204,7 +237,7 @@ def _output(shape: OutputShape, *, required: bool = True) -> Output:
 
 
 def _task_references(run: str | tuple[str, ...], env: Mapping[str, str]) -> tuple[str, ...]:
-    texts = [*([run] if isinstance(run, str) else run), *env.values()]
+    texts = _task_texts(run, env)
     refs = [ref for text in texts if "{{" in text for ref in _references(text)]
     return tuple(dict.fromkeys(f"{ref.name}/{ref.key}" for ref in refs if ref.key is not None))
 
@@ -285,25 +318,30 @@ def _unescaped(text: str) -> str:
 # ------------------------------------------------------------------------------------------------------- writing
 
 
-def _changed(thing: Task | Workflow, default: Task | Workflow, skip: tuple[str, ...]) -> dict[str, Json]:
+def _changed(thing: Task | Workflow | Call, default: Task | Workflow | Call, skip: tuple[str, ...]) -> dict[str, Json]:
     pairs = ((field.name, getattr(thing, field.name)) for field in fields(thing) if field.name not in skip)
     return {
-        name: dict(value) if isinstance(value, Mapping) else value
+        name: dict(value) if isinstance(value, Mapping) else list(value) if isinstance(value, tuple) else value
         for name, value in pairs
         if value != getattr(default, name)
     }
 
 
-_PLAIN_TASK = Task(name="", run=())
+_PLAIN_TASK = Task(name="")
+_PLAIN_CALL = Call(object="")
 
 
 def _dump_task(task: Task) -> dict[str, Json]:
-    form: dict[str, Json] = {"run": command.form(task.run, task.script)}
+    form: dict[str, Json] = {}
+    if task.call is None:
+        form["run"] = command.form(task.run, task.script)
+    else:
+        form["call"] = _changed(task.call, _PLAIN_CALL, skip=())
     if task.needs:
         form["needs"] = list(task.needs)
     if task.outputs:
         form["outputs"] = {key: _dump_output(output) for key, output in task.outputs.items()}
-    skip = ("name", "run", "script", "needs", "outputs", "references")
+    skip = ("name", "run", "call", "script", "needs", "outputs", "references")
     return {**form, **_changed(task, _PLAIN_TASK, skip)}
 
 

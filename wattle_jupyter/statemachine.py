@@ -474,10 +474,9 @@ class StateMachine:
         live.parked.clear()
 
     def _keep_values(self, live: LiveRun, task: Task, attempt: Attempt, end: End) -> None:
-        for name, (kind, ref, size) in end.values.items():
-            live.values[f"{task.name}/{name}"] = ref
-            kept = Value(attempt=attempt.id, name=name, kind="file" if kind == "file" else "json", ref=ref, size=size)
-            self.change.values.append(kept)
+        for name, left in end.values.items():
+            live.values[f"{task.name}/{name}"] = left
+            self.change.values.append(Value(attempt=attempt.id, name=name, **left._asdict()))
 
     # ------------------------------------------------------------------------------------------------ what gets ready
 

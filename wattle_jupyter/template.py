@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from wattle_jupyter.errors import Problem, SpecError
@@ -38,6 +38,17 @@ class Reference:
 def references(text: str) -> list[Reference]:
     """All references in ``text``, in order. SpecError names the position of what is not understood."""
     return [piece for piece in _pieces(text) if isinstance(piece, Reference)]
+
+
+def complete(text: str, keys: Mapping[str, str]) -> str:
+    """``text`` with ``{{ task }}`` written out as ``{{ task.key }}`` for the names in ``keys``."""
+    out, end = [], 0
+    for ref in references(text):
+        if ref.key is None and ref.name in keys:
+            at = text.index(ref.name, ref.position) + len(ref.name)
+            out.append(f"{text[end:at]}.{keys[ref.name]}")
+            end = at
+    return "".join([*out, text[end:]])
 
 
 def escape(text: str) -> str:

@@ -6,7 +6,7 @@ import signal as signals
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from wattle_jupyter.model import AttemptState, Json
+from wattle_jupyter.model import AttemptState, Left
 
 _WORDS = {
     "SIGSEGV": "segmentation fault",
@@ -27,7 +27,7 @@ class End:
     signal: int | None = None
     why: str = ""
     stopped_by: str = ""  # who asked for the stop, if anybody did
-    values: dict[str, tuple[str, Json, int | None]] = field(default_factory=dict)  # name → (kind, ref, size)
+    values: dict[str, Left] = field(default_factory=dict)
     missing: Sequence[str] = ()  # declared outputs that are not there, as text for people
 
 

@@ -104,7 +104,7 @@ class AttemptView(TypedDict):
 
 class ValueView(TypedDict):
     name: str
-    kind: Literal["file", "json"]
+    kind: Literal["file", "json", "object"]
     value: Any
     size: int | None
 
@@ -199,6 +199,8 @@ class Info(TypedDict):
     api: dict[str, int]  # {"min": 1, "max": 1}
     store: str  # id of the store, the same over restarts
     generation: str  # id of this owner of the store, new with each start
+    epoch: int  # how many owners the store has had
+    role: Literal["owner", "follower"]  # of the server that was asked; a follower passes everything on to the owner
     trouble: str | None  # why nothing new is started just now
     user: str
 

@@ -103,7 +103,7 @@ export interface LogPage {
 
 export interface ValueView {
   name: string;
-  kind: 'file' | 'json';
+  kind: 'file' | 'json' | 'object';
   value: unknown;
   size: number | null;
 }
