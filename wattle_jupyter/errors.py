@@ -1,18 +1,18 @@
-"""Everything that can go wrong, as one tree.
+"""Everything that can go wrong, as one tree::
 
-* WattleError                     a message for people: the thing, the reason, the cure
-  + InvalidRequest                what was asked for makes no sense                    400
-    - SpecError                   a workflow that cannot work, with all its problems   400
-  + NotFound                      no such workflow, run, task or attempt               404
-  + Conflict                      not possible in the present state                    409
-  + TooLarge                      more bytes or tasks than the limit                   413
-  + TooManyRuns                   the queue of runs is full                            429
-  + Unavailable                   the engine cannot work just now                      503
-    - StoreUnavailable            the store cannot be written (disk full, I/O error)   503
-    - StoreLocked                 another server owns this store                       503
-    - ProtocolMismatch            two versions that cannot talk to each other          503
-    - ServerNotFound              no server with the extension could be found or made  503
-  + RunFailed                     a waited-for run did not complete (raised in notebooks)
+    * WattleError                     a message for people: the thing, the reason, the cure
+      + InvalidRequest                what was asked for makes no sense                    400
+        - SpecError                   a workflow that cannot work, with all its problems   400
+      + NotFound                      no such workflow, run, task or attempt               404
+      + Conflict                      not possible in the present state                    409
+      + TooLarge                      more bytes or tasks than the limit                   413
+      + TooManyRuns                   the queue of runs is full                            429
+      + Unavailable                   the engine cannot work just now                      503
+        - StoreUnavailable            the store cannot be written (disk full, I/O error)   503
+        - StoreLocked                 another server owns this store                       503
+        - ProtocolMismatch            two versions that cannot talk to each other          503
+        - ServerNotFound              no server with the extension could be found or made  503
+      + RunFailed                     a waited-for run did not complete (raised in notebooks)
 
 Only ``handlers`` knows the HTTP status of a class; the numbers above are its table.
 """
