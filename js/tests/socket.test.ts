@@ -18,7 +18,7 @@ beforeEach(() => {
   life = new AbortController();
 });
 
-function listen(run = RUN): { seqs: number[]; resets: number } {
+function listen(run: string | null = RUN): { seqs: number[]; resets: number } {
   const heard = { seqs: [] as number[], resets: 0 };
   const sink: EventSink = { events: events => heard.seqs.push(...events.map(one => one.seq)), reset: () => (heard.resets += 1) };
   socket.events(run, sink, life.signal);
@@ -50,6 +50,14 @@ async function reconnect(): Promise<void> {
 }
 
 describe('events', () => {
+  test('who asks for all runs hears of all', async () => {
+    const [all, one] = [listen(null), listen()];
+    await settle();
+    server.events.push(event(1), event(2, 'f'.repeat(32)), event(3));
+    server.flush();
+    expect([all.seqs, one.seqs]).toEqual([[1, 2, 3], [1, 3]]);
+  });
+
   test('a connection that is cut a hundred times loses no event and brings none twice', async () => {
     const heard = listen();
     await settle();

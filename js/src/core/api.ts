@@ -57,15 +57,16 @@ export class Api {
     const path = 'task' in verb ? `${root}/tasks/${segment(verb.task)}/${TASK_VERBS[verb.verb]}` : `${root}/${verb.verb}`;
     // a repeat after a lost answer must not act twice
     const answer = await this.send('POST', path, {}, { 'Idempotency-Key': randomId() }, null);
-    data(answer);
+    dataOf(answer);
   }
 
   private async get<T>(path: string, signal: AbortSignal): Promise<T> {
-    return data(await this.send('GET', path, null, {}, signal)) as T;
+    return dataOf(await this.send('GET', path, null, {}, signal)) as T;
   }
 }
 
-function data(answer: Answer): unknown {
+/** What an answer brings. Throws ApiError if it is not a success. */
+export function dataOf(answer: Answer): unknown {
   const body = answer.body as { success?: unknown; data?: unknown } | null;
   if (answer.status < 300 && body !== null && body.success === true) return body.data;
   const failure = body as Partial<ErrorBody> | null;

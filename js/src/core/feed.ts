@@ -48,8 +48,8 @@ export interface Feed {
   watch(on: (connection: Connection) => void, signal: AbortSignal): void;
   run(run: string, signal: AbortSignal): Promise<RunDetail>;
   task(run: string, task: string, signal: AbortSignal): Promise<TaskRunDetail>;
-  /** From now on, across lost connections. */
-  events(run: string, sink: EventSink, signal: AbortSignal): void;
+  /** Of one run or, with null, of all there is; from now on, across lost connections. */
+  events(run: string | null, sink: EventSink, signal: AbortSignal): void;
   /** The bytes of an attempt's log from `offset` on, across lost connections. */
   log(attempt: string, offset: number, sink: LogSink, signal: AbortSignal): void;
   /** A piece of a log as it is now; a negative offset counts from its end. */

@@ -57,7 +57,7 @@ export class Socket {
   private wire: Wire | null = null;
   private connection: Connection = { link: 'waiting', trouble: null, store: null };
   private readonly watchers = new Set<(connection: Connection) => void>();
-  private readonly sinks = new Set<{ run: string; sink: EventSink }>();
+  private readonly sinks = new Set<{ run: string | null; sink: EventSink }>();
   private readonly flows = new Map<string, LogFlow>();
   private seq: number | null = null;
   private tries = 0;
@@ -74,7 +74,7 @@ export class Socket {
     on(this.connection);
   }
 
-  events(run: string, sink: EventSink, signal: AbortSignal): void {
+  events(run: string | null, sink: EventSink, signal: AbortSignal): void {
     this.during(signal, this.sinks, { run, sink });
     if (this.connection.link === 'live' && !signal.aborted) sink.reset();
   }
@@ -218,7 +218,7 @@ export class Socket {
     if (newest === undefined) return;
     this.seq = newest.seq;
     for (const { run, sink } of [...this.sinks]) {
-      const own = fresh.filter(event => event.run === run);
+      const own = run === null ? fresh : fresh.filter(event => event.run === run);
       if (own.length > 0) sink.events(own);
     }
   }

@@ -116,6 +116,39 @@ export interface TaskRunDetail extends TaskRunView {
   outputs: ValueView[];
 }
 
+/** `status` is the state of the latest run, `created` before any. */
+export interface WorkflowSummary {
+  name: string;
+  hash: string;
+  version: number;
+  status: StateName;
+  description: string;
+  mode: string;
+  total: number;
+  created_at: string;
+  updated_at: string;
+  latest_run: string | null;
+}
+
+export interface Pagination {
+  page: number;
+  page_size: number;
+  total: number;
+  total_pages: number;
+  has_next: boolean;
+  has_prev: boolean;
+}
+
+export interface Info {
+  name: string;
+  version: string;
+  api: Record<string, number>;
+  store: string;
+  generation: string;
+  trouble: string | null;
+  user: string;
+}
+
 /** One committed change. What `body` holds follows from `kind`. */
 export type EventView = { seq: number; run: string | null; at: string } & (
   | { kind: 'run.created'; body: { run: RunDetail } }
