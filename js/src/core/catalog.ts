@@ -1,6 +1,11 @@
 import { ApiError, dataOf, randomId, segment, type Send } from './api';
 import type { RunQuery } from './runlist';
-import type { Info, Pagination, RunDetail, RunSummary, WorkflowSummary } from './wire';
+import type { Pagination, RunDetail, RunSummary, WorkflowSummary } from './wire';
+
+/** What is used of the server's `Info`. */
+export interface Info {
+  version: string;
+}
 
 export interface PageOf<T> {
   data: T[];

@@ -139,16 +139,6 @@ export interface Pagination {
   has_prev: boolean;
 }
 
-export interface Info {
-  name: string;
-  version: string;
-  api: Record<string, number>;
-  store: string;
-  generation: string;
-  trouble: string | null;
-  user: string;
-}
-
 /** One committed change. What `body` holds follows from `kind`. */
 export type EventView = { seq: number; run: string | null; at: string } & (
   | { kind: 'run.created'; body: { run: RunDetail } }
