@@ -20,6 +20,7 @@ from tornado.web import RequestHandler
 from traitlets.config import Config
 
 from wattle_jupyter.handlers import HANDLERS
+from wattle_jupyter.handlers.meta import NothingHandler
 from wattle_jupyter.operations import OPERATIONS
 
 ROOT = Path(__file__).parent.parent
@@ -139,6 +140,7 @@ def verbs_of(handler: type[Any]) -> set[str]:
 
 async def test_the_router_holds_what_the_list_of_operations_says(door: Door) -> None:
     routes = real_routes(door.app)
+    assert routes.popitem() == ("/a%40b/wattle/api/(.*)$", NothingHandler), "the last one takes what no other does"
     assert len(routes) == len(HANDLERS) == len({o.path for o in OPERATIONS})
     assert set(routes.values()) == set(HANDLERS.values())
     real = {(verb, path) for path, handler in HANDLERS.items() for verb in verbs_of(handler)}
@@ -211,6 +213,18 @@ async def check(door: Door, who: str, headers: dict[str, str]) -> None:
 async def test_without_credentials_nothing_opens(door: Door, recording: type[Recording]) -> None:
     await check(door, "no credentials", {})
     assert recording.asked == []
+
+
+@pytest.mark.parametrize("path", ["", "nothing", "runs/last/nothing", "workflows/a/b/c"])
+async def test_what_is_not_there_is_said_as_json_and_to_no_stranger(door: Door, path: str) -> None:
+    for verb in VERBS:
+        answer = await door.ask(verb, path, {"Authorization": f"token {door.token}"})
+        assert answer.code == 404, (verb, path)
+        assert answer.headers["Content-Type"] == "application/json"
+        assert (await door.ask(verb, path, {})).code == 403
+    said = json.loads((await door.ask("GET", path, {"Authorization": f"token {door.token}"})).body)
+    assert said["error"] == "NotFound"
+    assert said["message"].startswith("there is nothing at wattle/api/")
 
 
 async def test_a_wrong_token_opens_nothing(door: Door, recording: type[Recording]) -> None:

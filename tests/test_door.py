@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import json
 import os
-import signal
 import socket
 import stat
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import EngineProcess, ServerProcess, until
+from processes import EngineProcess, ServerProcess
 
 from wattle_jupyter import door
 from wattle_jupyter.errors import StoreUnavailable
@@ -122,29 +121,6 @@ def test_an_engine_of_a_store_with_a_long_path_works(make_engine: Make, tmp_path
     engine.launch(XDG_RUNTIME_DIR=str(engine.home))
     assert len(os.fsencode(engine.socket)) <= 107
     assert engine.ended(engine.run({"x": "true"}))["state"] == "completed"
-
-
-def test_a_second_server_waits_with_the_reason_and_takes_over_after_a_kill(make_server: Make, tmp_path: Path) -> None:
-    first: ServerProcess = make_server()
-    second: ServerProcess = make_server(first.store)
-    first.launch()
-    gate, count = tmp_path / "gate", tmp_path / "starts"
-    command = f"echo x >> {count}; while [ ! -e {gate} ]; do sleep 0.05; done"
-    run = first.run({"a": command, "b": {"run": f"echo x >> {count}", "needs": ["a"]}})
-    first.running(run, "a")
-    second.launch(wait=False)
-    until(second.listening)
-    why = f"the store {first.store} belongs to another server that runs now; use that one, or end it"
-    until(lambda: second.get("health")["reasons"] == [why])
-    status, answer = second.request("GET", "runs")
-    assert (status, answer["error"], answer["message"]) == (503, "Unavailable", why)
-    assert first.get("health")["ready"] is True
-    first.end(signal.SIGKILL)
-    until(lambda: second.get("health")["ready"], 10)
-    gate.touch()
-    assert second.ended(run)["state"] == "completed"
-    assert count.read_text() == "x\nx\n"
-    assert json.loads((first.store / "owner.json").read_text())["pid"] == second.pid
 
 
 def test_a_headless_engine_yields_to_a_full_server(make_engine: Make, make_server: Make, tmp_path: Path) -> None:

@@ -26,19 +26,24 @@ from tornado.netutil import bind_unix_socket
 
 from wattle_jupyter._version import __version__
 from wattle_jupyter.errors import StoreUnavailable
+from wattle_jupyter.follower import user_of
 from wattle_jupyter.handlers import routes
 from wattle_jupyter.owner import PROTOCOL
 from wattle_jupyter.preflight import publish
 
-LONGEST = 100  # bytes; the kernel takes 107
+_LIMIT = 107  # bytes that the kernel takes for a socket's path
+LONGEST = 100
 MAX_BODY = 65 << 20
 
 
 class DoorIdentity(IdentityProvider):
-    """Whoever came through the door is the user that runs the server: :class:`Door` lets nobody else in."""
+    """Whoever came through the door is the user that runs the server: :class:`Door` lets nobody else in.
+
+    A server that follows says whom it let in; that is who is asked about and who started the run.
+    """
 
     def get_user(self, handler: Any) -> User:
-        name = user_name()
+        name = user_of(handler.request.headers) or user_name()
         return User(username=name, name=name)
 
     def is_token_authenticated(self, handler: Any) -> bool:
@@ -80,10 +85,10 @@ def open_door(settings: dict[str, Any], folder: Path, store_id: str, kind: str, 
     """Listen, and say where in ``owner.json``."""
     identity = DoorIdentity(parent=None)
     own = {**settings, "identity_provider": identity, "base_url": "/", "allow_remote_access": True}
-    application = web.Application(routes(), **own)
+    application = web.Application(routes(), **own, wattle_door=True)
     path = socket_path(folder)
     door = Door(application, max_body_size=MAX_BODY)
-    door.add_socket(bind_unix_socket(str(path), mode=0o600))
+    door.add_socket(_listen(path))
     content = {
         "protocol": PROTOCOL,
         "socket": str(path),
@@ -94,8 +99,25 @@ def open_door(settings: dict[str, Any], folder: Path, store_id: str, kind: str, 
         "store": store_id,
         "url": url,
     }
-    publish(folder / "owner.json", json.dumps(content).encode())
+    try:
+        publish(folder / "owner.json", json.dumps(content).encode())
+    except OSError as error:
+        door.stop()
+        path = folder / "owner.json"
+        raise StoreUnavailable(f"{path} cannot be written: {error.strerror}; make room there") from error
     return door
+
+
+def _listen(path: Path) -> socket.socket:
+    try:
+        return bind_unix_socket(str(path), mode=0o600)
+    except ValueError:
+        raise StoreUnavailable(f"{path} exists and is not a socket; delete it") from None
+    except OSError as error:
+        too_long = len(os.fsencode(path)) > _LIMIT
+        reason = f"its path has more than {_LIMIT} bytes" if too_long else error.strerror or str(error)
+        cure = "set XDG_RUNTIME_DIR to a folder with a short path" if too_long else "make room or set WATTLE_STORE__DIR"
+        raise StoreUnavailable(f"the socket {path} cannot be made: {reason}; {cure}") from error
 
 
 def close_door(folder: Path) -> None:
@@ -110,8 +132,12 @@ def socket_path(folder: Path) -> Path:
     if len(os.fsencode(path)) <= LONGEST:
         return path
     base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"wattle-{os.geteuid()}"
-    base.mkdir(mode=0o700, exist_ok=True)
-    found = base.lstat()
+    try:
+        base.mkdir(mode=0o700, exist_ok=True)
+        found = base.lstat()
+    except OSError as error:
+        cure = "set XDG_RUNTIME_DIR to a folder of yours, or WATTLE_STORE__DIR to one with a shorter path"
+        raise StoreUnavailable(f"{base}, for the socket, cannot be made: {error.strerror}; {cure}") from error
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
         raise StoreUnavailable(f"{base} is not a folder of yours alone; remove it, or set XDG_RUNTIME_DIR")
     return base / (hashlib.blake2b(os.fsencode(folder), digest_size=12).hexdigest() + ".sock")

@@ -20,6 +20,7 @@ from traitlets import Dict, Unicode
 from wattle_jupyter import door, owner, places, settings
 from wattle_jupyter.engine import Engine
 from wattle_jupyter.errors import StoreLocked, WattleError
+from wattle_jupyter.follower import Follower
 from wattle_jupyter.handlers import routes
 
 LOOK_AGAIN = 0.5  # seconds between tries to own a store that is not free
@@ -64,9 +65,10 @@ class WattleApp(ExtensionApp):
             try:
                 await self._own()
             except StoreLocked as error:
-                self._set_trouble(str(error))
+                self._follow(error)
                 await asyncio.to_thread(ask_to_yield, self._folder)
             except WattleError as error:
+                self.web_settings["wattle_follower"] = None
                 self._set_trouble(str(error))
             except Exception as error:
                 self.log.exception("wattle: the engine did not start")
@@ -79,6 +81,7 @@ class WattleApp(ExtensionApp):
         options = self.settings_of_the_store()
         for logger in (self.log, logging.getLogger("wattle_jupyter")):
             logger.setLevel(options.logging.level.upper())
+        self.web_settings["wattle_limits"] = options.server
         engine = await Engine.open(options, self._folder, log=self.log)
         url = None if self.kind == "serve" else self.server.connection_url
         try:
@@ -88,9 +91,17 @@ class WattleApp(ExtensionApp):
             raise
         self._door_settings = self._door.request_callback.settings  # type: ignore[union-attr]  # it is our Application
         self._door_settings["wattle_engine"] = self.web_settings["wattle_engine"] = engine
+        self.web_settings["wattle_follower"] = None  # what was asked and not answered yet, this server answers itself
         self._set_trouble(None)
         self.engine = engine
         self.log.info("wattle: owns the store %s", self._folder)
+
+    def _follow(self, reason: StoreLocked) -> None:
+        """Another server owns the store: it answers what this one is asked, until it goes."""
+        if self.web_settings.get("wattle_follower") is None:
+            self.log.info("wattle: %s; this server passes everything on to it", reason)
+            self.web_settings["wattle_follower"] = Follower(self._folder, f"{self.web_settings['base_url']}wattle/api/")
+        self.web_settings["wattle_trouble"] = "the server that owned the store went; this one takes over"
 
     def settings_of_the_store(self) -> settings.Settings:
         """Defaults, wattle.toml, the server's configuration, the environment. Raises InvalidRequest."""

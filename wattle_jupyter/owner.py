@@ -46,8 +46,8 @@ class Owner:
     store: str
 
 
-def read(store: Path) -> Owner | None:
-    """The owner that the store names, None if it names none. It may be dead.
+def read(store: Path, here: str = "this kernel") -> Owner | None:
+    """The owner that the store names, None if it names none. It may be dead. ``here`` is what asks, for people.
 
     Raises ServerNotFound if the file is not to be trusted, ProtocolMismatch if it speaks another protocol.
     """
@@ -63,7 +63,7 @@ def read(store: Path) -> Owner | None:
         raise ServerNotFound(f"{path} cannot be read: {error.strerror}; {cure}") from None
     except ValueError:
         raise ServerNotFound(f"{path} is not JSON; delete it if no server uses this store") from None
-    return _owner(path, content)
+    return _owner(path, content, here)
 
 
 def _trust(path: Path, found: os.stat_result) -> None:
@@ -71,11 +71,11 @@ def _trust(path: Path, found: os.stat_result) -> None:
         raise ServerNotFound(f"{path} belongs to, or can be written by, somebody else: not trusted; delete it")
 
 
-def _owner(path: Path, content: Any) -> Owner:
+def _owner(path: Path, content: Any, here: str) -> Owner:
     content = content if isinstance(content, dict) else {}
     protocol = content.get("protocol")
     if protocol != PROTOCOL:
-        older = "restart that server" if isinstance(protocol, int) and protocol < PROTOCOL else "restart this kernel"
+        older = "restart that server" if isinstance(protocol, int) and protocol < PROTOCOL else f"restart {here}"
         raise ProtocolMismatch(
             f"The owner of the store (wattle-jupyter {content.get('version', '?')}) speaks protocol {protocol}, "
             f"this side speaks {PROTOCOL}; {older} so that both run the same version",
@@ -128,9 +128,9 @@ def find(store: Path, *, start: bool = True, timeout: float = 60.0) -> tuple[Own
     return _start(store, timeout)
 
 
-def knock(store: Path, timeout: float) -> tuple[Owner, socket.socket] | None:
+def knock(store: Path, timeout: float, here: str = "this kernel") -> tuple[Owner, socket.socket] | None:
     """The owner and a connection to it, or None if nobody answers."""
-    owner = read(store)
+    owner = read(store, here)
     if owner is None:
         return None
     try:

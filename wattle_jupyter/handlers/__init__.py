@@ -39,5 +39,6 @@ _NAMED = re.compile(r"{[a-z]+}")
 
 
 def routes(base: str = "/wattle/api/") -> list[tuple[str, type[Any]]]:
-    """Patterns for tornado, each of the whole path."""
-    return [(base + _NAMED.sub("([^/]+)", path), handler) for path, handler in HANDLERS.items()]
+    """Patterns for tornado, each of the whole path; the last one takes what no other does."""
+    known = [(base + _NAMED.sub("([^/]+)", path), handler) for path, handler in HANDLERS.items()]
+    return [*known, (base + "(.*)", meta.NothingHandler)]

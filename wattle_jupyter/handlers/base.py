@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,10 +11,12 @@ from typing import Any, cast
 from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import APIHandler
 from tornado import web
+from tornado.iostream import StreamClosedError
 
 from wattle_jupyter import errors
 from wattle_jupyter.engine import Engine
-from wattle_jupyter.errors import InvalidRequest, TooLarge, WattleError
+from wattle_jupyter.errors import InvalidRequest, TooLarge, Unavailable, WattleError
+from wattle_jupyter.follower import HAND_OVER, Follower, Patience
 from wattle_jupyter.model import Json
 from wattle_jupyter.settings import Settings
 from wattle_jupyter.shapes import describe
@@ -38,19 +41,32 @@ _KEY = re.compile(r"[\x21-\x7e]{1,200}")
 Method = Callable[..., Awaitable[None]]
 
 
+def by_the_owner(method: Method) -> Method:
+    """What is asked of a server that follows another one, that one answers."""
+
+    @functools.wraps(method)
+    async def answer(handler: WattleHandler, *args: str) -> None:
+        if handler.own_pages_only:
+            handler.check_xsrf_cookie()
+        if handler.answers_itself or not await handler.pass_on():
+            await method(handler, *args)
+
+    return answer
+
+
 def reads(method: Method) -> Method:
     """Who is logged in and may read."""
-    return cast("Method", web.authenticated(authorized("read", RESOURCE)(method)))
+    return cast("Method", web.authenticated(authorized("read", RESOURCE)(by_the_owner(method))))
 
 
 def writes(method: Method) -> Method:
     """Who may change definitions."""
-    return cast("Method", web.authenticated(authorized("write", RESOURCE)(method)))
+    return cast("Method", web.authenticated(authorized("write", RESOURCE)(by_the_owner(method))))
 
 
 def executes(method: Method) -> Method:
     """Who may start and stop work. Also asked of ``terminals``: this must not be a way round a ban on those."""
-    inner: Any = authorized("execute", "terminals")(method)
+    inner: Any = authorized("execute", "terminals")(by_the_owner(method))
     return cast("Method", web.authenticated(authorized("execute", RESOURCE)(inner)))
 
 
@@ -67,9 +83,13 @@ class WattleHandler(APIHandler):
     """Base of all REST handlers. Bodies are refused by size before they are taken in."""
 
     takes_specs = False
+    answers_itself = False  # a follower need not ask the owner
+    has_own_answer = False  # of a server that follows another one, when that one does not answer
+    own_pages_only = False  # for what a foreign page could pull in as an image or a script
+    upstream: Any = None  # the connection to the owner, if this server follows it
 
     def initialize(self) -> None:
-        self._received = bytearray()
+        self.received = bytearray()
 
     @property
     def engine(self) -> Engine:
@@ -93,13 +113,32 @@ class WattleHandler(APIHandler):
             raise InvalidRequest("Idempotency-Key must be 1 to 200 visible ASCII characters")
         return key
 
+    # ------------------------------------------------------------------------------------------------ the owner
+
+    async def pass_on(self) -> bool:
+        """Let the owner answer if this server follows one; False if the answer is ours. Raises Unavailable."""
+        patience = Patience(0 if self.has_own_answer else HAND_OVER)
+        while (follower := self.settings.get("wattle_follower")) is not None:
+            if await cast(Follower, follower).answer(self):
+                return True
+            try:
+                await patience.wait(self.settings.get("wattle_trouble"))
+            except Unavailable:
+                if self.has_own_answer:
+                    return False
+                raise
+        return False
+
+    def on_connection_close(self) -> None:
+        if self.upstream is not None:
+            self.upstream.close()
+
     # ------------------------------------------------------------------------------------------------ bodies
 
     @property
     def max_body(self) -> int:
         """Bytes."""
-        engine = self.settings.get("wattle_engine")
-        limits = engine.settings.server if engine is not None else Settings().server
+        limits = self.settings.get("wattle_limits") or Settings().server
         return int(limits.max_spec if self.takes_specs else limits.max_body)
 
     async def prepare(self, *, _redirect_to_login: bool = False) -> None:
@@ -112,7 +151,7 @@ class WattleHandler(APIHandler):
         await super().prepare()
 
     def data_received(self, chunk: bytes) -> None:
-        self._received += chunk
+        self.received += chunk
 
     def read_json(self) -> Json:
         """The body. Raises InvalidRequest if it is not strict JSON: UTF-8, no NaN, no twice-used keys, no NUL."""
@@ -120,7 +159,7 @@ class WattleHandler(APIHandler):
         if kind != "application/json":
             raise InvalidRequest(f"the body must be application/json, not {kind[:80]}")
         try:
-            text = bytes(self._received).decode("utf-8")
+            text = bytes(self.received).decode("utf-8")
             found = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_no_duplicates)
         except (ValueError, RecursionError) as error:
             raise InvalidRequest(f"the body is not JSON: {error}") from None
@@ -129,7 +168,7 @@ class WattleHandler(APIHandler):
 
     def read_object(self, *allowed: str) -> dict[str, Json]:
         """The body as an object with no other keys than these; an empty body is an empty object."""
-        found = self.read_json() if self._received.strip() else {}
+        found = self.read_json() if self.received.strip() else {}
         if not isinstance(found, dict):
             raise InvalidRequest(f"the body must be a JSON object, not {describe(found)}")
         for name in found:
@@ -153,6 +192,9 @@ class WattleHandler(APIHandler):
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None))[1]
+        if isinstance(error, StreamClosedError):  # the client went: there is nobody to tell
+            self.finish()
+            return
         super().send_error(status_of(error) if isinstance(error, WattleError) else status_code, **kwargs)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
@@ -167,7 +209,7 @@ class WattleHandler(APIHandler):
         self.finish(json.dumps(body))
 
     def log_exception(self, kind: Any, error: Any, trace: Any) -> None:
-        if not isinstance(error, WattleError):  # those are answers, not accidents
+        if not isinstance(error, WattleError | StreamClosedError):  # those are answers, not accidents
             super().log_exception(kind, error, trace)
 
 

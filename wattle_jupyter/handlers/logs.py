@@ -44,9 +44,10 @@ class LogSizes:
 
 
 class TaskLogsHandler(WattleHandler):
+    own_pages_only = True
+
     @reads
     async def get(self, text: str, task: str) -> None:
-        self.check_xsrf_cookie()
         await self.send_log(await history.resolve(self.engine.store, text), task)
 
     async def send_log(self, run: str, task: str) -> None:
@@ -100,6 +101,8 @@ class TaskLogsHandler(WattleHandler):
 class EventStream(WattleHandler):
     """Server-sent events: the base of all streams that a plain HTTP client can read."""
 
+    own_pages_only = True
+
     def begin(self) -> None:
         self.set_header("Content-Type", "text/event-stream")
         self.set_header("Cache-Control", "no-store")
@@ -118,6 +121,7 @@ class EventStream(WattleHandler):
         return int(text)
 
     def on_connection_close(self) -> None:
+        super().on_connection_close()
         if self._streaming is not None:
             self._streaming.cancel()
 
@@ -136,7 +140,6 @@ class EventStream(WattleHandler):
 class TaskLogStreamHandler(EventStream):
     @reads
     async def get(self, text: str, task: str) -> None:
-        self.check_xsrf_cookie()
         await self.stream_log(await history.resolve(self.engine.store, text), task)
 
     async def stream_log(self, run: str, task: str) -> None:

@@ -6,8 +6,9 @@ import json
 
 from wattle_jupyter import history, openapi
 from wattle_jupyter._version import __version__
-from wattle_jupyter.errors import Unavailable
+from wattle_jupyter.errors import NotFound, Unavailable
 from wattle_jupyter.events import event_view
+from wattle_jupyter.follower import FOLLOWER
 from wattle_jupyter.handlers.base import WattleHandler, reads
 from wattle_jupyter.handlers.logs import EventStream
 from wattle_jupyter.wire import API_VERSION, Info
@@ -17,6 +18,7 @@ class InfoHandler(WattleHandler):
     @reads
     async def get(self) -> None:
         engine = self.engine
+        asks_for_another = FOLLOWER in self.request.headers and self.settings.get("wattle_door", False)
         self.answer(
             Info(
                 name="wattle-jupyter",
@@ -24,6 +26,8 @@ class InfoHandler(WattleHandler):
                 api={"min": API_VERSION, "max": API_VERSION},
                 store=engine.store.id,
                 generation=engine.store.generation,
+                epoch=engine.store.epoch,
+                role="follower" if asks_for_another else "owner",
                 trouble=engine.scheduler.trouble,
                 user=self.username,
             )
@@ -31,6 +35,8 @@ class InfoHandler(WattleHandler):
 
 
 class HealthHandler(WattleHandler):
+    has_own_answer = True
+
     @reads
     async def get(self) -> None:
         try:
@@ -41,15 +47,28 @@ class HealthHandler(WattleHandler):
 
 
 class OpenApiHandler(WattleHandler):
+    answers_itself = True  # the document names this server's paths
+
     @reads
     async def get(self) -> None:
         self.finish(json.dumps(openapi.document(self.base_url)))
 
 
+class NothingHandler(WattleHandler):
+    """Whatever else is asked below the API's path: an answer that a program can read, not Jupyter's page."""
+
+    answers_itself = True
+
+    @reads
+    async def get(self, path: str) -> None:
+        raise NotFound(f"there is nothing at wattle/api/{path[:200]}; wattle/api/openapi.json lists what there is")
+
+    head = post = put = patch = delete = get
+
+
 class EventsHandler(EventStream):
     @reads
     async def get(self) -> None:
-        self.check_xsrf_cookie()
         text = self.get_query_argument("run", None)
         run = None if text is None else await history.resolve(self.engine.store, text)
         since = self.last_id("since")

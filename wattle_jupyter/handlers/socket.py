@@ -7,7 +7,7 @@ import json
 import struct
 from collections.abc import Awaitable
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from jupyter_core.utils import ensure_async
 from jupyter_server.auth.decorator import ws_authenticated
@@ -21,6 +21,7 @@ from wattle_jupyter._version import __version__
 from wattle_jupyter.engine import Engine
 from wattle_jupyter.errors import InvalidRequest, Unavailable, WattleError
 from wattle_jupyter.events import event_view
+from wattle_jupyter.follower import Follower, Patience
 from wattle_jupyter.handlers.base import RESOURCE
 from wattle_jupyter.logs import PIECE, TICK, LogFile
 from wattle_jupyter.wire import (
@@ -80,6 +81,9 @@ class SocketHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
         allowed = await ensure_async(self.authorizer.is_authorized(self, self.current_user, "read", RESOURCE))
         if not allowed:
             raise web.HTTPError(403)
+        upgrades = self.request.headers.get("Upgrade", "").lower() == "websocket"  # what else comes, is refused below
+        if upgrades and self.settings.get("wattle_follower") is not None and await self._pass_on():
+            return
         try:
             self._engine = self.engine
         except Unavailable as error:
@@ -87,6 +91,20 @@ class SocketHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
         result = super().get(*args, **kwargs)
         if result is not None:
             await result
+
+    async def _pass_on(self) -> bool:
+        """Join the client with the owner until one of them ends; False if this server became the owner."""
+        if not self.check_origin(self.get_origin()):
+            raise web.HTTPError(403, "Cross origin websockets not allowed")
+        patience = Patience()
+        while (follower := self.settings.get("wattle_follower")) is not None:
+            if await cast(Follower, follower).tunnel(self):
+                return True
+            try:
+                await patience.wait(self.settings.get("wattle_trouble"))
+            except Unavailable as error:
+                raise web.HTTPError(503, str(error)) from None
+        return False
 
     # ------------------------------------------------------------------------------------------------ life
 
