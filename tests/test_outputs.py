@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from wattle_jupyter import outputs
 from wattle_jupyter.model import MAX_DEPTH, Left, Output, Task, json_problem
+from wattle_jupyter.objects import Objects
 
 
 def read(folder: Path, content: str | bytes) -> tuple[dict[str, object], str]:
@@ -71,15 +73,16 @@ def test_declared_files_and_values_are_collected(tmp_path: Path) -> None:
     (tmp_path / "data" / "rows.csv").write_text("1\n2\n")
     (tmp_path / "output").write_text("n=2\nunasked=1\n")
     asked = task(rows=Output(path="data/../data/rows.csv"), n=Output())
-    found, missing = outputs.collect(asked, str(tmp_path), tmp_path / "output")
-    assert found == {"rows": Left("file", str(tmp_path / "data" / "rows.csv"), 4), "n": Left("json", "2")}
+    found, missing = outputs.collect(asked, str(tmp_path), tmp_path / "output", Objects(tmp_path / "objects"))
+    digest = hashlib.sha256(b"1\n2\n").hexdigest()
+    assert found == {"rows": Left("file", str(tmp_path / "data" / "rows.csv"), 4, digest), "n": Left("json", "2")}
     assert missing == []
 
 
 def test_what_is_missing_is_named_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "output").write_text("junk\n")
     asked = task(rows=Output(path="rows.csv"), n=Output(), nul=Output(path="a\0b"), odd=Output(path="\ud800.csv"))
-    found, missing = outputs.collect(asked, str(tmp_path), tmp_path / "output")
+    found, missing = outputs.collect(asked, str(tmp_path), tmp_path / "output", Objects(tmp_path / "objects"))
     assert found == {}
     assert missing[0].startswith("line 1 of $WATTLE_OUTPUT")
     assert missing[1:3] == [

@@ -12,6 +12,7 @@ import pytest
 from wattle_jupyter import preflight, spec
 from wattle_jupyter.errors import SpecError, StoreUnavailable
 from wattle_jupyter.model import Workflow
+from wattle_jupyter.objects import Objects
 
 PATH = "/usr/bin:/bin"
 
@@ -21,7 +22,7 @@ def workflow(folder: Path, tasks: dict[str, Any], **head: Any) -> Workflow:
 
 
 def problems(found: Workflow) -> list[str]:
-    return [str(p) for p in preflight.problems(found, PATH)]
+    return [str(p) for p in preflight.problems(found, PATH, Objects(Path("/nowhere")))]
 
 
 def test_what_is_all_there_has_no_problems(tmp_path: Path) -> None:
@@ -29,7 +30,7 @@ def test_what_is_all_there_has_no_problems(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     tasks = {"a": {"run": "go.sh 1"}, "b": {"run": ["sort", "x"]}, "c": {"run": "ls | wc", "working_dir": "sub"}}
     assert problems(workflow(tmp_path, tasks)) == []
-    preflight.check(workflow(tmp_path, tasks), PATH)
+    preflight.check(workflow(tmp_path, tasks), PATH, Objects(tmp_path / "objects"))
 
 
 def test_all_problems_are_found_at_once(tmp_path: Path) -> None:
@@ -40,7 +41,7 @@ def test_all_problems_are_found_at_once(tmp_path: Path) -> None:
         "d": {"run": ["also-no-such"]},
     }
     with pytest.raises(SpecError) as caught:
-        preflight.check(workflow(tmp_path, tasks), PATH)
+        preflight.check(workflow(tmp_path, tasks), PATH, Objects(tmp_path / "objects"))
     assert [(p.path, p.reason) for p in caught.value.problems] == [
         ("tasks.a.run", "command not found: nosuch-command"),
         ("tasks.b.run", f"no script {tmp_path}/gone.py"),

@@ -105,7 +105,8 @@ def test_our_own_name_goes_before_the_foreign_one(order: list[str]) -> None:
             None,
             {"WATTLE_STORE__PATH": "/x"},
             {},
-            "the environment (WATTLE_STORE__PATH): there is no setting `path` in `[store]`; there is `dir`",
+            "the environment (WATTLE_STORE__PATH): there is no setting `path` in `[store]`; "
+            "there is `dir`, `max_object`, `keep_outputs`",
         ),
         (
             None,

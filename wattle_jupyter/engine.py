@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 
 from wattle_jupyter.executors import Executor
 from wattle_jupyter.executors.local import LocalExecutor
+from wattle_jupyter.objects import Objects
 from wattle_jupyter.scheduler import Scheduler
 from wattle_jupyter.settings import Settings
 from wattle_jupyter.statemachine import Limits
@@ -43,8 +45,10 @@ class Engine:
             timeout=settings.execution.timeout,
         )
         executor = executor or LocalExecutor(folder, limits.slots)
-        scheduler = Scheduler(store, executor, limits, environ=environ, log=log)
+        objects = Objects(folder / "objects", settings.store.max_object, settings.store.keep_outputs)
+        scheduler = Scheduler(store, executor, limits, objects=objects, environ=environ, log=log)
         try:
+            await asyncio.to_thread(objects.sweep)
             await scheduler.start()
         except BaseException:
             await executor.close()

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import posixpath
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from wattle_jupyter import template
 from wattle_jupyter.errors import Conflict
-from wattle_jupyter.model import Json, Left, Task, Workflow
+from wattle_jupyter.model import Call, Json, Left, Task, Workflow
+
+RUNNER = posixpath.join(posixpath.dirname(__file__), "task.py")
+"""What runs Python that a task calls: started by its path, in the interpreter of the kernel that defined the task."""
 
 SECRET_PREFIXES = ("JUPYTERHUB_", "JPY_", "JUPYTER_TOKEN", "CONFIGPROXY_", "WATTLE_")
 """Names of variables that tasks do not inherit from the server: Jupyter's and the Hub's tokens, and our own."""
@@ -44,7 +47,19 @@ class Values:
             task, key = ref.split("/", 1)
             raise Conflict(f"output {key} of {task} has no value: {task} did not leave it in this run")
         left = self._outputs[ref]
-        return f"{self._objects}/{left.ref[:2]}/{left.ref}" if left.kind == "object" else left.ref
+        return self.object(left.ref) if left.kind == "object" else left.ref
+
+    def kind(self, ref: str) -> str:
+        """How the text that stands for an output is to be read: ``text``, ``json``, ``file`` or ``object``."""
+        left = self._outputs[ref]
+        return "text" if left.kind == "json" and isinstance(left.ref, str) else left.kind
+
+    def object(self, name: str) -> str:
+        """Absolute path of the object of this hash."""
+        return f"{self._objects}/{name[:2]}/{name}"
+
+    def params(self, names: Sequence[str]) -> dict[str, Json]:
+        return {name: self(template.Reference(name, None, False, 0)) for name in names}
 
 
 def argv(workflow: Workflow, task: Task, values: Values, script: str | None) -> tuple[str, ...]:
@@ -52,6 +67,8 @@ def argv(workflow: Workflow, task: Task, values: Values, script: str | None) -> 
 
     Raises Conflict if a value is missing, InvalidRequest if a template cannot be rendered.
     """
+    if task.call is not None:
+        return (workflow.python or "python3", RUNNER)
     if isinstance(task.run, tuple):
         words = [template.render(word, values, quote=False) for word in task.run]
         if task.script is not None and script is not None:
@@ -84,11 +101,32 @@ def environment(
     if task.script is not None and task.script.endswith(".py"):  # as if it ran from its own folder
         folder = posixpath.dirname(posixpath.join(working_dir(workflow, task), task.script))
         env["PYTHONPATH"] = ":".join(filter(None, (folder, env.get("PYTHONPATH", ""))))
+    if task.call is not None:
+        env.update(_call(workflow, task, task.call, values, env.get("PYTHONPATH", "")))
     for name, ref in task.inputs.items():
         env[f"WATTLE_INPUT_{name.upper()}"] = as_text(values.output(ref))
+    if task.inputs:
+        env["WATTLE_INPUTS"] = json.dumps({name: _kind(workflow, ref, values) for name, ref in task.inputs.items()})
     env.update(names)
     env.update(WATTLE_TASK=task.name, WATTLE_WORKFLOW_NAME=workflow.name, WATTLE_WORKER_NAME=task.name)
     return env
+
+
+def _call(workflow: Workflow, task: Task, call: Call, values: Values, path: str) -> dict[str, str]:
+    """What the runner reads. Modules beside the notebook are found wherever the task itself runs."""
+    results = [name for name, output in task.outputs.items() if output.path is None]
+    what = {"object": values.object(call.object), "params": values.params(call.params), "results": results}
+    env = {"WATTLE_CALL": json.dumps(what)}
+    if task.working_dir and workflow.working_dir:
+        env["PYTHONPATH"] = ":".join(filter(None, (workflow.working_dir, path)))
+    return env
+
+
+def _kind(workflow: Workflow, ref: str, values: Values) -> str:
+    """As :meth:`Values.kind`; a file stays one where only its path was given, to a run of one task alone."""
+    source, key = ref.split("/", 1)
+    output = workflow.tasks[source].outputs.get(key) if source in workflow.tasks else None
+    return "file" if output is not None and output.path is not None else values.kind(ref)
 
 
 def python_environment(python: str, path: str) -> dict[str, str]:

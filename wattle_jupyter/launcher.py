@@ -9,6 +9,7 @@ from wattle_jupyter import launch
 from wattle_jupyter.executors import AttemptSpec
 from wattle_jupyter.liverun import LiveRun
 from wattle_jupyter.model import Attempt, Task
+from wattle_jupyter.objects import Objects
 from wattle_jupyter.statemachine import Limits
 
 
@@ -16,8 +17,9 @@ class Launcher:
     """Makes attempts' specs for one store. ``environ`` is the server's; ``limits`` has the grace and the time limit
     of tasks that set none."""
 
-    def __init__(self, store: Path, environ: Mapping[str, str], limits: Limits) -> None:
+    def __init__(self, store: Path, environ: Mapping[str, str], limits: Limits, objects: Objects) -> None:
         self._store = store
+        self._objects = objects
         self._environ = environ
         self._limits = limits
 
@@ -27,18 +29,20 @@ class Launcher:
 
     def check(self, live: LiveRun, task: Task) -> None:
         """Raises Conflict or InvalidRequest if the task cannot be launched, say for want of a value."""
-        values = launch.Values(live.run.params, live.values, str(self._store / "objects"))
+        values = launch.Values(live.run.params, live.values, str(self._objects.folder))
         launch.argv(live.workflow, task, values, live.run.scripts.get(task.name))
         launch.environment(live.workflow, task, values, {}, {})
 
     def spec(self, live: LiveRun, task: Task, attempt: Attempt) -> AttemptSpec:
         """Raises as :meth:`check`."""
-        values = launch.Values(live.run.params, live.values, str(self._store / "objects"))
+        values = launch.Values(live.run.params, live.values, str(self._objects.folder))
         names = {
             "WATTLE_RUN": live.run.id,
             "WATTLE_TASK_RUN": attempt.task_run,
             "WATTLE_ATTEMPT": attempt.id,
             "WATTLE_OUTPUT": str(self.output_file(attempt.id)),
+            "WATTLE_OBJECTS": str(self._objects.folder),
+            "WATTLE_MAX_OBJECT": str(self._objects.limit),
         }
         return AttemptSpec(
             id=attempt.id,

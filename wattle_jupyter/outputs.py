@@ -9,34 +9,66 @@ import posixpath
 import stat
 from pathlib import Path
 
+from wattle_jupyter.errors import InvalidRequest, StoreUnavailable
 from wattle_jupyter.model import Json, Left, Task, json_problem
+from wattle_jupyter.objects import Objects
 
 MAX_VALUES = 1 << 20
 """Bytes of values that one attempt may write. Bigger things are files."""
 
 Found = dict[str, Left]
 
+NOTHING: tuple[Found, list[str]] = ({}, [])
 
-def collect(task: Task, folder: str, output_file: Path) -> tuple[Found, list[str]]:
-    """Declared outputs that are there, and what is missing as text for people. Reads the disk."""
+
+def collect(task: Task, folder: str, output_file: Path, objects: Objects) -> tuple[Found, list[str]]:
+    """Declared outputs that are there, and what is missing as text for people. Reads the disk; files are kept."""
     values, problem = read_values(output_file) if any(o.path is None for o in task.outputs.values()) else ({}, "")
     found: Found = {}
     missing = [problem] if problem else []
     for name, output in task.outputs.items():
         if output.path is None:
-            if name in values:
-                found[name] = Left("json", values[name])
+            value = _value(task, name, values, objects)
+            if isinstance(value, Left):
+                found[name] = value
             else:
-                missing.append(f"output {name} is missing: nothing wrote `{name}=…` to $WATTLE_OUTPUT")
+                missing.append(value)
             continue
         path = posixpath.normpath(posixpath.join(folder, output.path))
         try:
-            found[name] = Left("file", path, os.stat(path).st_size)  # noqa: PTH116
+            found[name] = _file(path, objects)
         except OSError as error:
             missing.append(f"output {name} is missing: {output.path} ({error.strerror})")
         except ValueError as error:  # a NUL, or what no file name can hold
             missing.append(f"output {name} is missing: {output.path!r} is no path ({error})")
     return found, missing
+
+
+def _value(task: Task, name: str, values: dict[str, Json], objects: Objects) -> Left | str:
+    """What was left under this name, or why that is nothing."""
+    if name not in values:
+        how = f"`wattle_jupyter.emit({name}=…)` was not called" if task.call else f"nothing wrote `{name}=…`"
+        return f"output {name} is missing: {how}" + ("" if task.call else " to $WATTLE_OUTPUT")
+    value = values[name]
+    if not isinstance(value, dict) or "$object" not in value:
+        return Left("json", value)
+    try:
+        size = objects.size(str(value["$object"]))
+    except InvalidRequest as error:
+        return f"output {name} is missing: {error}"
+    if size is None:
+        return f"output {name} is missing: the store has no object {str(value['$object'])[:12]}…"
+    return Left("object", value["$object"], size)
+
+
+def _file(path: str, objects: Objects) -> Left:
+    """With a copy that later runs do not overwrite, up to the limit. Raises OSError, ValueError if it is not there."""
+    size = os.stat(path).st_size  # noqa: PTH116
+    try:
+        kept = objects.keep(path)
+    except (OSError, StoreUnavailable):  # it cannot be read, or the disk is full: the task did what it had to do
+        kept = None
+    return Left("file", path, size) if kept is None else Left("file", path, kept[1], kept[0])
 
 
 def read_values(path: Path) -> tuple[dict[str, Json], str]:

@@ -16,14 +16,15 @@ from pathlib import Path
 from wattle_jupyter.errors import Problem, SpecError, StoreUnavailable
 from wattle_jupyter.launch import INTERPRETERS, python_environment, working_dir
 from wattle_jupyter.model import Task, Workflow, json_problem
+from wattle_jupyter.objects import Objects
 
 MAX_SCRIPT = 64 << 20
 """Bytes."""
 
 
-def problems(workflow: Workflow, path: str) -> list[Problem]:
+def problems(workflow: Workflow, path: str, objects: Objects) -> list[Problem]:
     """Everything that would keep a task from starting, as far as it can be seen now. ``path`` is the server's PATH."""
-    found: list[Problem] = []
+    found = missing_objects(workflow, objects)
     if workflow.python and not os.access(workflow.python, os.X_OK):
         found.append(
             Problem("python", f"no interpreter {workflow.python}", "define the workflow again in a kernel that exists")
@@ -43,6 +44,17 @@ def problems(workflow: Workflow, path: str) -> list[Problem]:
             continue
         where = task.env.get("PATH") or workflow.env.get("PATH") or path
         found.extend(_script_problems(task, folder) or _program_problems(task, where, made, commands))
+    return found
+
+
+def missing_objects(workflow: Workflow, objects: Objects) -> list[Problem]:
+    """Python that the tasks call and that this store does not have. A file in YAML holds only the names of it."""
+    found: list[Problem] = []
+    for task in workflow.tasks.values():
+        if task.call is not None and objects.size(task.call.object) is None:
+            place, short = f"tasks.{task.name}.call.object", task.call.object[:12]
+            cure = "define the task again in the kernel that has its code"
+            found.append(Problem(place, f"the store has no object {short}…", cure))
     return found
 
 
@@ -79,9 +91,9 @@ def _program_problems(task: Task, path: str, made: set[str], known: dict[str, bo
     return [Problem(f"tasks.{task.name}.run", f"command not found: {word}", "install it, or give its full path")]
 
 
-def check(workflow: Workflow, path: str) -> None:
+def check(workflow: Workflow, path: str, objects: Objects) -> None:
     """Raises SpecError with all problems."""
-    found = problems(workflow, path)
+    found = problems(workflow, path, objects)
     if found:
         raise SpecError(found)
 

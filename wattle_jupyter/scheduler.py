@@ -26,7 +26,8 @@ from wattle_jupyter.events import Hub
 from wattle_jupyter.executors import Executor, Fact
 from wattle_jupyter.launcher import Launcher
 from wattle_jupyter.liverun import LiveRun, Published, published
-from wattle_jupyter.model import AttemptState, Event, Json, Run, State, Workflow
+from wattle_jupyter.model import AttemptState, Event, Json, Run, State, Task, Workflow
+from wattle_jupyter.objects import Objects
 from wattle_jupyter.outbox import Outbox
 from wattle_jupyter.statemachine import Limits, StateMachine
 from wattle_jupyter.stimulus import Asked, EndedMeanwhile, Stimulus
@@ -53,6 +54,7 @@ class Scheduler:
         executor: Executor,
         limits: Limits,
         *,
+        objects: Objects | None = None,
         environ: Mapping[str, str] | None = None,
         clock: Clock = time.time,
         log: logging.Logger | None = None,
@@ -60,6 +62,7 @@ class Scheduler:
         self.store = store
         self.executor = executor
         self.limits = limits
+        self.objects = objects or Objects(store.folder / "objects")
         self.trouble: str | None = None
         self.live: dict[str, Published] = {}
         self.final_sizes: dict[str, int] = {}  # of logs of attempts that ended lately
@@ -73,9 +76,10 @@ class Scheduler:
         self._stopping = False
         self._broken = ""  # the error of our own that ended the loop
         self._troubles: dict[str, str] = {}  # by what has it: scheduler, store, executor
-        self._launcher = Launcher(store.folder, self._environ, limits)
+        self._launcher = Launcher(store.folder, self._environ, limits, self.objects)
         self._outbox = Outbox(executor, partial(self._set_trouble, "executor"))
         self._tasks: list[asyncio.Task[None]] = []
+        self._collecting: set[asyncio.Task[None]] = set()  # what ended tasks left is being read
         self._reopening = asyncio.Lock()
         self._order = asyncio.Lock()  # commits are published in the order in which they were made
         self.hub: Hub
@@ -110,9 +114,10 @@ class Scheduler:
             await asyncio.wait({self._tasks[0]}, timeout=5)
             with contextlib.suppress(TimeoutError):  # what is owed then is known from the store at the next start
                 await asyncio.wait_for(self._outbox.drained(), 1)
-        for task in self._tasks:
+        ending = (*self._tasks, *self._collecting)
+        for task in ending:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*ending, return_exceptions=True)
         self._refuse(Unavailable("the server is stopping; ask again in a moment"))
         self.hub.close()
         await self.executor.close()
@@ -277,15 +282,38 @@ class Scheduler:
             return  # the executor holds them until they are acknowledged
         for told in facts:
             fact = replace(told, why=_plain(told.why))
-            end = await self._end(fact) if fact.kind == "exited" else None
-            self._inbox.append(Stimulus(partial(self._tell, fact, end)))
+            source = self._source(fact)
+            if source is None:
+                self._hear_fact(fact, outputs.NOTHING)
+            else:  # big files take their time: nobody else's end waits for them
+                task = asyncio.create_task(self._guard(partial(self._collect, fact, *source)))
+                self._collecting.add(task)
+                task.add_done_callback(self._collecting.discard)
+
+    def _source(self, fact: Fact) -> tuple[Task, str] | None:
+        """The task whose outputs are to be read from the disk now, and its folder."""
+        known = self._machine.by_attempt.get(fact.id) if fact.kind == "exited" else None
+        if known is None or fact.code != 0 or fact.why:
+            return None
+        live, task_run, _ = known
+        task = live.workflow.tasks[task_run.task]
+        return (task, launch.working_dir(live.workflow, task)) if task.outputs else None
+
+    async def _collect(self, fact: Fact, task: Task, folder: str) -> None:
+        file = self._launcher.output_file(fact.id)
+        self._hear_fact(fact, await asyncio.to_thread(outputs.collect, task, folder, file, self.objects))
+
+    def _hear_fact(self, fact: Fact, found: tuple[outputs.Found, list[str]]) -> None:
+        values, missing = found[0], [_plain(text) for text in found[1]]
+        end = End(code=fact.code, signal=fact.signal, why=fact.why, values=values, missing=missing)
+        self._inbox.append(Stimulus(partial(self._tell, fact, end)))
         self._wake.set()
 
-    def _tell(self, fact: Fact, end: End | None, now: float) -> None:
+    def _tell(self, fact: Fact, end: End, now: float) -> None:
         machine = self._machine
         if fact.kind == "running":
             machine.started(fact.id, fact.pid, fact.boot_id, fact.started_at)
-        elif end is not None:
+        elif fact.kind == "exited":
             machine.ended(
                 fact.id,
                 end,
@@ -302,21 +330,6 @@ class Scheduler:
             machine.vanished(fact.id, AttemptState.NEVER_STARTED, fact.why, now)
         elif fact.kind == "unreachable":
             machine.unreachable(fact.id, fact.why or "its host cannot be reached")
-
-    async def _end(self, fact: Fact) -> End:
-        """The end of an attempt with what it left behind, read from the disk where its task declares outputs."""
-        known = self._machine.by_attempt.get(fact.id)
-        values: outputs.Found = {}
-        missing: list[str] = []
-        if known is not None and fact.code == 0 and not fact.why:
-            live, task_run, _ = known
-            task = live.workflow.tasks[task_run.task]
-            if task.outputs:
-                folder, file = launch.working_dir(live.workflow, task), self._launcher.output_file(fact.id)
-                values, missing = await asyncio.to_thread(outputs.collect, task, folder, file)
-        return End(
-            code=fact.code, signal=fact.signal, why=fact.why, values=values, missing=[_plain(text) for text in missing]
-        )
 
     # ------------------------------------------------------------------------------------------------ requests
 
@@ -385,8 +398,8 @@ class Scheduler:
         unknown = [name for name in only or () if name not in workflow.tasks]
         if unknown:
             raise NotFound(f"{workflow.name} has no task {unknown[0]!r}")
-        await asyncio.to_thread(preflight.check, workflow, self._environ.get("PATH", os.defpath))
-        scripts = await asyncio.to_thread(preflight.snapshot_scripts, workflow, self.store.folder / "objects")
+        await asyncio.to_thread(preflight.check, workflow, self._environ.get("PATH", os.defpath), self.objects)
+        scripts = await asyncio.to_thread(preflight.snapshot_scripts, workflow, self.objects.folder)
         snapshot, digest = await asyncio.to_thread(_form, workflow)
         row, _ = await library.save(self.store, snapshot, digest, self._clock(), named=False)
         run = Run(

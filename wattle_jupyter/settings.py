@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -48,6 +49,8 @@ class Execution:
 @dataclass(frozen=True, slots=True)
 class Store:
     dir: str | None = None
+    max_object: int = 2 * 1024**3
+    keep_outputs: int = 100 * 1024**2
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ _SECTIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A line of the table. ``kind``: int, seconds, text or level. ``least`` and ``most`` bound numbers."""
+    """A line of the table. ``kind``: int, seconds, bytes, text or level. ``least`` and ``most`` bound numbers."""
 
     section: str
     key: str
@@ -99,6 +102,8 @@ TABLE = (
     Setting("execution", "grace", "seconds", "10", "from SIGTERM to SIGKILL, where a task does not say"),
     Setting("execution", "timeout", "seconds", "none", "limit of an attempt, where a task does not say", 0.001),
     Setting("store", "dir", "text", "`wattle` in Jupyter's data folder", "folder of database, logs and results"),
+    Setting("store", "max_object", "bytes", "2GiB", "largest Python object that tasks pass on", 1024, 1024**5),
+    Setting("store", "keep_outputs", "bytes", "100MiB", "largest declared file of which a copy is kept", 0, 1024**5),
     Setting("logging", "level", "level", "info", "least level that is logged: debug, info, warning or error"),
 )
 
@@ -204,16 +209,22 @@ def _sections() -> str:
 def _value(line: Setting, value: object, source: str) -> Value:
     made: Value = _READERS[line.kind](value)
     if made is _BAD or (isinstance(made, int | float) and not line.least <= made <= line.most):
-        bounds = f" from {line.least:g} to {line.most:g}" if line.kind in ("int", "seconds") else ""
-        what = {"int": "a whole number", "seconds": "seconds as a number", "text": "text", "level": "one of "}[
-            line.kind
-        ]
+        bounds = f" from {line.least:g} to {line.most:g}" if line.kind in ("int", "seconds", "bytes") else ""
+        what = _MEANT[line.kind]
         levels = ", ".join(LEVELS) if line.kind == "level" else ""
         raise InvalidRequest(f"{source}: `{line.key}` must be {what}{levels}{bounds}, not {value!r}")
     return made
 
 
 _BAD: Any = object()
+_MEANT = {
+    "int": "a whole number",
+    "seconds": "seconds as a number",
+    "bytes": 'a number of bytes, or one with a unit such as "2GiB",',
+    "text": "text",
+    "level": "one of ",
+}
+_UNITS = {"": 1, **{f"{letter}iB": 1024 ** (i + 1) for i, letter in enumerate("KMGT")}}
 
 
 def _number(value: object) -> Any:
@@ -229,6 +240,11 @@ def _whole(value: object) -> Any:
     return int(made) if made is not _BAD and made == int(made) else _BAD
 
 
+def _bytes(value: object) -> Any:
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]iB|)\s*", value) if isinstance(value, str) else None
+    return int(float(found[1]) * _UNITS[found[2]]) if found else _whole(value)
+
+
 def _text(value: object) -> Any:
     return value if isinstance(value, str) and value.strip() and "\0" not in value else _BAD
 
@@ -237,7 +253,9 @@ def _level(value: object) -> Any:
     return value.lower() if isinstance(value, str) and value.lower() in LEVELS else _BAD
 
 
-_READERS: Mapping[str, Callable[[object], Any]] = {"int": _whole, "seconds": _number, "text": _text, "level": _level}
+_READERS: Mapping[str, Callable[[object], Any]] = {
+    "int": _whole, "seconds": _number, "bytes": _bytes, "text": _text, "level": _level,
+}  # fmt: skip
 
 
 def markdown() -> str:

@@ -13,7 +13,9 @@ from wattle_jupyter.wire import TaskRunDetail
 
 
 def command_of(task: Task) -> str:
-    """The command as people wrote it."""
+    """The command, or the Python, as people wrote it."""
+    if task.call is not None:
+        return task.call.source.strip()
     return task.run if isinstance(task.run, str) else " ".join(_word(w) for w in task.run)
 
 

@@ -7,7 +7,7 @@ import os
 
 from wattle_jupyter import history, library, paging, preflight, spec
 from wattle_jupyter.engine import Engine
-from wattle_jupyter.errors import InvalidRequest
+from wattle_jupyter.errors import InvalidRequest, SpecError
 from wattle_jupyter.handlers.base import WattleHandler, executes, reads, writes
 from wattle_jupyter.model import Json, Workflow
 from wattle_jupyter.shapes import describe
@@ -23,7 +23,8 @@ async def detail(engine: Engine, name: str) -> WorkflowDetail:
     """A definition with what its next run would stumble over."""
     found = await library.current(engine.store, name)
     workflow = spec.restore(found.spec)
-    problems = await asyncio.to_thread(preflight.problems, workflow, os.environ.get("PATH", os.defpath))
+    path, objects = os.environ.get("PATH", os.defpath), engine.scheduler.objects
+    problems = await asyncio.to_thread(preflight.problems, workflow, path, objects)
     return WorkflowDetail(**found.summary, spec=found.spec, warnings=[str(p) for p in problems])
 
 
@@ -60,6 +61,8 @@ class WorkflowsHandler(WattleHandler):
     @writes
     async def post(self) -> None:
         workflow = await load_spec(self.read_json())
+        if missing := await asyncio.to_thread(preflight.missing_objects, workflow, self.engine.scheduler.objects):
+            raise SpecError(missing)  # unlike a folder or a command, it does not come by itself
         await self.engine.scheduler.define(workflow)
         self.answer(await detail(self.engine, workflow.name), 201)
 

@@ -1,0 +1,253 @@
+"""What goes into the code of a task and what leaves it: :func:`emit`, :func:`input`, and how values travel.
+
+Small plain values travel as JSON, all else pickled, through the store's folder of objects. Tasks import this, in
+whatever interpreter they run: stdlib only, cloudpickle where it is there.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import pickle
+import re
+import reprlib
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from wattle_jupyter.errors import Conflict, NotFound, TooLarge, WattleError
+from wattle_jupyter.objects import MAX_OBJECT, Objects, size_text
+
+MAX_JSON = 64 << 10
+"""Bytes up to which a value travels as JSON."""
+MAX_DEPTH = 50
+"""Levels of lists and dicts in it."""
+
+_UNCLEAN = re.compile(r"[\0\ud800-\udfff]")  # what no variable of an environment can hold
+
+
+def emit(**values: object) -> None:
+    """Leave values as outputs of this task: ``emit(loss=0.3, model=model)``. The last one of a name counts.
+
+    Raises Conflict outside of a task and for what cannot be pickled, TooLarge, StoreUnavailable.
+    """
+    for name, value in values.items():
+        leave(name, value)
+
+
+def input(name: str) -> Any:
+    """The value of this task's input ``name``: as it was left, or the Path of a file.
+
+    Raises Conflict outside of a task, NotFound if the task has no such input.
+    """
+    _check_inside("input")
+    kinds: dict[str, str] = json.loads(os.environ.get("WATTLE_INPUTS") or "{}")
+    if name not in kinds:
+        listed = f"it has: {', '.join(kinds)}" if kinds else "it has none"
+        raise NotFound(f"task {os.environ['WATTLE_TASK']} has no input `{name}`; {listed}")
+    return taken(name, kinds[name], os.environ[f"WATTLE_INPUT_{name.upper()}"])
+
+
+def taken(name: str, kind: str, text: str) -> Any:
+    """The value behind ``WATTLE_INPUT_X``."""
+    if kind == "json":
+        return json.loads(text)
+    if kind == "file":
+        return Path(text)
+    if kind == "object":
+        path = Path(text)
+        with Objects(path.parent.parent).verified(path.name) as file:
+            return load(file, f"the input {name}")
+    return text
+
+
+def leave(name: str, value: object, what: str = "") -> None:
+    """Leave one output. ``what`` is how to speak of it in errors."""
+    _check_inside("emit")
+    text = json_text(value)
+    if text is None:
+        objects = Objects(os.environ["WATTLE_OBJECTS"], int(os.environ.get("WATTLE_MAX_OBJECT") or MAX_OBJECT))
+        about = keep(objects, value, what or f"the output {name} of {os.environ['WATTLE_TASK']}")
+        text = json.dumps({"$object": about.pop("hash"), **about})
+    line = f"{{{json.dumps(name)}: {text}}}\n".encode()
+    fd = os.open(os.environ["WATTLE_OUTPUT"], os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, line)  # in one piece: threads and processes of a task may emit at once
+    finally:
+        os.close(fd)
+
+
+def _check_inside(verb: str) -> None:
+    if "WATTLE_OUTPUT" not in os.environ:
+        other = {"input": 'run["task"].output("x")', "emit": "return it from a task"}[verb]
+        raise Conflict(f"{verb}() is for code that runs as a task of a workflow, and this does not; here: {other}")
+
+
+# ------------------------------------------------------------------------------------------------------------- as JSON
+
+
+def json_text(value: object) -> str | None:
+    """A value that is JSON through and through, as text. None if it is anything else, or too big for that."""
+    text = json.dumps(value) if _is_plain(value) else None
+    return text if text is not None and len(text) <= MAX_JSON else None
+
+
+def _is_plain(value: object) -> bool:
+    """Exact types only: what comes out is what went in. A list may hold itself, or the same list many times."""
+    level, seen = [value], 0
+    for _ in range(MAX_DEPTH):
+        children: list[object] = []
+        for item in level:
+            if type(item) is dict:
+                if not all(type(key) is str and _is_scalar(key) for key in item):
+                    return False
+                children.extend(item.values())
+            elif type(item) is list:
+                children.extend(item)
+            elif not _is_scalar(item):
+                return False
+        seen += len(children)
+        if not children:
+            return True
+        if seen > MAX_JSON:
+            return False
+        level = children
+    return False
+
+
+def _is_scalar(value: object) -> bool:
+    if type(value) is str:
+        return len(value) <= MAX_JSON and not _UNCLEAN.search(value)
+    if type(value) is int:
+        return -(2**63) <= value < 2**63
+    if type(value) is float:
+        return math.isfinite(value)
+    return value is None or type(value) is bool
+
+
+# ------------------------------------------------------------------------------------------------------------- pickled
+
+
+def keep(objects: Objects, value: object, what: str) -> dict[str, Any]:
+    """Pickle a value into the store: its hash, size, type and a short text of it.
+
+    Raises Conflict with the part that cannot be pickled, TooLarge, StoreUnavailable.
+    """
+    with objects.writer() as writer:
+        try:
+            _pickler(writer).dump(value)
+        except TooLarge:
+            limit, size = size_text(objects.limit), size_of(value)
+            raise TooLarge(
+                f"{what} is {size_text(size) if size else f'more than {limit}'}; the limit of an object is {limit} "
+                "([store] max_object); write it to a file and return the path",
+                limit=objects.limit,
+            ) from None
+        except WattleError:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever __reduce__ of somebody's class raises
+            raise Conflict(f"{what} cannot be pickled: {culprit(value, error)}") from None
+        name = writer.publish()
+    return {"hash": name, "size": writer.size, "type": type_text(value), "repr": short(value)}
+
+
+def _pickler(file: Any) -> pickle.Pickler:
+    try:
+        from cloudpickle import CloudPickler  # noqa: PLC0415  by value what lives in a notebook, where it is there
+    except ImportError:
+        return pickle.Pickler(file, protocol=5)
+    return CloudPickler(file, protocol=5)  # type: ignore[no-any-return]  # it has no types
+
+
+class _Nowhere(io.RawIOBase):
+    """Counts, keeps nothing."""
+
+    size = 0
+
+    def write(self, data: Any) -> int:
+        self.size += memoryview(data).nbytes
+        return memoryview(data).nbytes
+
+
+def size_of(value: object) -> int:
+    """Bytes of its pickle; 0 if it has none."""
+    sink = _Nowhere()
+    try:
+        _pickler(sink).dump(value)
+    except Exception:  # noqa: BLE001  whatever __reduce__ raises
+        return 0
+    return sink.size
+
+
+def culprit(value: object, error: Exception) -> str:
+    """The innermost part that cannot be pickled, with the reason and what to do: ``["log"] is a …``."""
+    place = ""
+    for _ in range(8):
+        found = next(((step, part, why) for step, part in _parts(value) if (why := _refusal(part))), None)
+        if found is None:
+            break
+        step, value, error = found
+        place += step
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    subject = f"its part `{place.removeprefix('.')}`" if place else "it"
+    return f"{subject} is a {type_text(value)} ({reason}); leave it out, or write it to a file and return the path"
+
+
+def _refusal(value: object) -> Exception | None:
+    try:
+        _pickler(_Nowhere()).dump(value)
+    except Exception as error:  # noqa: BLE001  whatever __reduce__ raises
+        return error
+    return None
+
+
+def _parts(value: object) -> Iterator[tuple[str, object]]:
+    if isinstance(value, Mapping):
+        yield from ((f"[{reprlib.repr(key)}]", part) for key, part in value.items())
+    elif isinstance(value, list | tuple | set | frozenset):
+        yield from ((f"[{i}]", part) for i, part in enumerate(value))
+    yield from ((f".{name}", part) for name, part in getattr(value, "__dict__", {}).items())
+    function = getattr(value, "__func__", value)
+    names = getattr(getattr(function, "__code__", None), "co_freevars", ())
+    for name, cell in zip(names, getattr(function, "__closure__", None) or (), strict=False):
+        yield f".{name}", cell.cell_contents
+
+
+def type_text(value: object) -> str:
+    """``pandas.DataFrame``: the name under which people know the type."""
+    kind = type(value)
+    home = kind.__module__.split(".")[0]
+    return kind.__qualname__ if home in ("builtins", "__main__") else f"{home}.{kind.__qualname__}"
+
+
+def short(value: object) -> str:
+    """At most 80 characters, one line."""
+    try:
+        text = " ".join(reprlib.repr(value).split())
+    except Exception:  # noqa: BLE001  whatever __repr__ of somebody's class raises
+        return f"<{type_text(value)}>"
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def load(file: BinaryIO, what: str) -> Any:
+    """Unpickle. Raises Conflict, in words, if this interpreter cannot."""
+    try:
+        return pickle.load(file)  # noqa: S301  out of the user's own store, its hash looked at by the caller
+    except ModuleNotFoundError as error:
+        raise Conflict(_missing(what, error.name or str(error))) from None
+    except Exception as error:
+        raise Conflict(
+            f"{what} cannot be unpickled by {sys.executable}: {type(error).__name__}: {error}; "
+            "it was made with other versions of Python or of its modules: make it again"
+        ) from error
+
+
+def _missing(what: str, module: str) -> str:
+    package = module.split(".", maxsplit=1)[0]
+    cure = f"install it: `{sys.executable} -m pip install {package}`"
+    if package != "cloudpickle":
+        cure += ", or, if it is a file of yours, put it beside the notebook"
+    return f"{what} needs the module `{module}`, which {sys.executable} does not have; {cure}"
