@@ -6,6 +6,7 @@
     python3 dev.py lab      set up, open JupyterLab on the example notebooks
     python3 dev.py chaos    set up, kill servers and keepers at random, print what held and what did not
     python3 dev.py lint     set up, ruff, mypy, import-linter, TypeScript
+    python3 dev.py docs     set up, build the documentation site
     python3 dev.py build    sdist and wheel in dist/
     python3 dev.py clean    remove all that these commands made
 
@@ -57,9 +58,14 @@ NOTEBOOKS = ROOT / "notebooks"
 QUICKSTART = NOTEBOOKS / "01_quickstart.ipynb"
 NODE_FLOOR = (20, 19)
 CHROMIUM = ("apt-get", "install", "-y", "--no-install-recommends", "chromium", "fonts-dejavu-core", "fonts-liberation")
-EXTRAS = {"demo": {"lab", "examples"}, "lab": {"lab", "examples"}, "test": {"lab", "examples", "test", "dev", "terminal", "docs"}}
+EXTRAS = {
+    "demo": {"lab", "examples"},
+    "lab": {"lab", "examples"},
+    "test": {"lab", "examples", "test", "dev", "terminal", "docs"},
+}
 EXTRAS["lint"] = EXTRAS["build"] = {"dev", "test"}
 EXTRAS["chaos"] = EXTRAS["test"]
+EXTRAS["docs"] = {"docs"}
 # a worker that was killed is a failure at once: pytest-xdist may wait for its tests for ever
 SIDE_BY_SIDE = ("-n", "2", "--dist", "loadgroup", "--max-worker-restart=0")
 LIMIT, LONG_LIMIT = 1200.0, 7200.0  # seconds for one group of tests; a healthy one takes a few minutes
@@ -584,6 +590,14 @@ def lint(_: argparse.Namespace) -> int:
     return int(any(codes))
 
 
+def docs(_: argparse.Namespace) -> int:
+    set_up("docs")
+    site = ROOT / "docs" / "_build" / "html"
+    must(PYTHON, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-n", "-q", ROOT / "docs", site)
+    say(f"\nopen {site / 'index.html'}")
+    return 0
+
+
 def build(_: argparse.Namespace) -> int:
     set_up("build")
     return run(PYTHON, "-m", "build", "--outdir", "dist", ".")
@@ -591,7 +605,7 @@ def build(_: argparse.Namespace) -> int:
 
 def clean(_: argparse.Namespace) -> int:
     made = [VENV, JS / "node_modules", JS / "lib", LABEXTENSION, WIDGET.parent, ROOT / "dist", sandbox()]
-    made += [NOTEBOOKS / "results"]
+    made += [NOTEBOOKS / "results", ROOT / "docs" / "_build", ROOT / "docs" / "examples"]
     caches = ("pytest_cache", "mypy_cache", "ruff_cache", "hypothesis", "import_linter_cache")
     made += [ROOT / f".{name}" for name in caches]
     for path in filter(Path.exists, made):
@@ -609,7 +623,7 @@ def clean(_: argparse.Namespace) -> int:
 def parse(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="dev.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     verbs = parser.add_subparsers(
-        dest="verb", required=True, metavar="demo | test | lab | chaos | lint | build | clean"
+        dest="verb", required=True, metavar="demo | test | lab | chaos | lint | docs | build | clean"
     )
     testing = verbs.add_parser("test", help="run every test")
     testing.add_argument("-k", metavar="EXPRESSION", help="only Python tests whose names match")
@@ -621,7 +635,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     killing.add_argument("--mutants", action="store_true", help="also protocols that are broken on purpose")
     opening = verbs.add_parser("lab", help="open JupyterLab")
     opening.add_argument("notebook", nargs="?", help="the quickstart if absent")
-    for verb in ("demo", "lint", "build", "clean"):
+    for verb in ("demo", "lint", "docs", "build", "clean"):
         verbs.add_parser(verb)
     arguments, rest = parser.parse_known_args(words)
     if rest and arguments.verb != "lab":
@@ -636,6 +650,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "lab": lab,
     "chaos": chaos,
     "lint": lint,
+    "docs": docs,
     "build": build,
     "clean": clean,
 }
