@@ -18,6 +18,8 @@ import pytest
 import websocket
 from processes import ServerProcess, clear, scratch, until
 
+from wattle_jupyter import client as clients
+
 Make = Callable[..., Any]
 
 ANN = """
@@ -239,6 +241,7 @@ def test_a_follower_takes_over_and_what_was_open_goes_on(
     info = until(lambda: (i := follower.get("info"))["role"] == "owner" and i, 30)  # each answer is a good one
     print(f"taken over {time.monotonic() - died:.2f} s after {how.name} was sent")
     assert info["epoch"] > epoch
+    assert clients.Client(owner.store, start=False).info()["role"] == "owner"
     seen = [event["seq"] for event in events.data]
     rest = Stream(follower, f"events?run={run}&since={seen[-1]}")
     gate.touch()

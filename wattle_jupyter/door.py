@@ -85,7 +85,8 @@ def open_door(settings: dict[str, Any], folder: Path, store_id: str, kind: str, 
     """Listen, and say where in ``owner.json``."""
     identity = DoorIdentity(parent=None)
     own = {**settings, "identity_provider": identity, "base_url": "/", "allow_remote_access": True}
-    application = web.Application(routes(), **own, wattle_door=True)
+    own |= {"wattle_door": True, "wattle_follower": None}  # whoever has a door follows nobody
+    application = web.Application(routes(), **own)
     path = socket_path(folder)
     door = Door(application, max_body_size=MAX_BODY)
     door.add_socket(_listen(path))

@@ -18,10 +18,12 @@ from tornado.ioloop import PeriodicCallback
 from traitlets import Dict, Unicode
 
 from wattle_jupyter import door, owner, places, settings
+from wattle_jupyter._version import __version__
 from wattle_jupyter.engine import Engine
 from wattle_jupyter.errors import StoreLocked, WattleError
 from wattle_jupyter.follower import Follower
 from wattle_jupyter.handlers import routes
+from wattle_jupyter.places import ServerSign
 
 LOOK_AGAIN = 0.5  # seconds between tries to own a store that is not free
 
@@ -55,10 +57,22 @@ class WattleApp(ExtensionApp):
         del serverapp
         if self.store_dir:  # kernels and terminals of this server must look in the same place
             os.environ["WATTLE_STORE__DIR"] = self.store_dir
-        self._folder = places.store_dir(os.environ)
+        self._folder = places.configured(os.environ).folder
+        self._put_up_sign()
         self._opening = asyncio.create_task(self._open())
         self._pulse = PeriodicCallback(self._beat, 5000)
         self._pulse.start()
+
+    def _put_up_sign(self) -> None:
+        """Kernels of this server look there which store its pages show."""
+        try:
+            places.write_sign(os.environ, ServerSign(os.getpid(), str(self._folder), __version__, owner.PROTOCOL))
+        except OSError as error:
+            self.log.warning(
+                "wattle: %s cannot be written: %s; kernels go by their own settings and call this server one without "
+                "the extension; make room, or set JUPYTER_RUNTIME_DIR",
+                places.sign_path(os.environ, os.getpid()), error.strerror,
+            )  # fmt: skip
 
     async def _open(self) -> None:
         while self.engine is None:
@@ -123,12 +137,13 @@ class WattleApp(ExtensionApp):
             self._opening.cancel()
             with suppress(asyncio.CancelledError):
                 await self._opening
+        places.sign_path(os.environ, os.getpid()).unlink(missing_ok=True)
+        self._pulse.stop()
+        self.web_settings["wattle_follower"] = self.web_settings["wattle_engine"] = None
+        self._set_trouble("the server is stopping")
         if self.engine is None:
             return
         engine, self.engine = self.engine, None
-        self._pulse.stop()
-        self.web_settings["wattle_engine"] = None
-        self._set_trouble("the server is stopping")
         if self._door is not None:
             self._door.stop()
             self._door_settings["wattle_engine"] = None

@@ -16,13 +16,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wattle_jupyter import places
 from wattle_jupyter.errors import ProtocolMismatch, ServerNotFound
-from wattle_jupyter.places import runtime_dir
 
 PROTOCOL = 1
 """Number of the agreement between owner and client: this file, the socket, the paths below it."""
@@ -228,14 +228,36 @@ def _why_not(store: Path, what: str, logged: int) -> str:
         file.seek(logged)
         last = file.read().decode("utf-8", "replace").strip().splitlines()[-8:]
     lines = "".join(f"\n  {line}" for line in last) or " (it wrote nothing)"
-    return f"No engine for the store {store}: {what}. The end of {store / 'serve.log'}:{lines}{_own_server_hint()}"
+    own = note_on_own_server(store, os.environ)
+    note = f"\n{own}" if own else ""
+    return f"No engine for the store {store}: {what}. The end of {store / 'serve.log'}:{lines}{note}"
 
 
-def _own_server_hint() -> str:
-    parent = os.environ.get("JPY_PARENT_PID", "")
-    if not parent.isdigit() or not (runtime_dir(os.environ) / f"jpserver-{parent}.json").exists():
+# ------------------------------------------------------------------------------------------------------ our own server
+
+
+def note_on_own_server(store: Path, environ: Mapping[str, str]) -> str:
+    """Why the pages of the Jupyter server that started this kernel do not show this store, with the cure, or nothing.
+
+    The engine is found without that server: by the store, whose owner is at its door whoever it is. So it is a note.
+    """
+    server = places.own_server(environ)
+    if server is None or (server.store == str(store) and server.protocol == PROTOCOL):
         return ""
+    prefix = environ.get("JUPYTERHUB_SERVICE_PREFIX")
+    who = f"The Jupyter server of this kernel (pid {server.pid}{f', {prefix} of the JupyterHub' if prefix else ''})"
+    if not server.store:
+        return (
+            f"{who} runs without the extension of wattle-jupyter: runs work, but its pages do not know them; "
+            "run `jupyter server extension enable wattle_jupyter` in its environment and restart it"
+        )
+    if server.protocol != PROTOCOL:
+        older = server.protocol is not None and server.protocol < PROTOCOL
+        return (
+            f"{who} runs wattle-jupyter {server.version}, which speaks protocol {server.protocol}, this kernel "
+            f"{PROTOCOL}; restart {'that server' if older else 'this kernel'} so that both run the same version"
+        )
     return (
-        f"\nThe Jupyter server of this kernel (pid {parent}) does not serve this store either: "
-        "run `jupyter server extension enable wattle_jupyter` in its environment and restart it"
+        f"{who} serves the store {server.store}, this kernel uses {store}: its pages show other runs; "
+        "unset WATTLE_STORE__DIR in the kernel, or start the server with the same"
     )

@@ -6,8 +6,13 @@ The kernel, the command line and the server must agree on the store, and a kerne
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import stat
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -54,10 +59,37 @@ def runtime_dir(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("JUPYTER_RUNTIME_DIR") or data_dir(environ) / "runtime")
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A folder for the store, and what chose it, in words."""
+
+    folder: Path
+    by: str
+
+
+def configured(environ: Mapping[str, str]) -> Choice:
+    """The store by the settings alone: ``WATTLE_STORE__DIR``, else ``[store] dir`` of ``wattle.toml``, else Jupyter's
+    data folder. This is what a server goes by."""
+    file = config_dir(environ) / "wattle.toml"
+    if chosen := environ.get("WATTLE_STORE__DIR"):
+        return Choice(Path(chosen).expanduser().absolute(), "WATTLE_STORE__DIR")
+    if found := _dir_in_file(file):
+        return Choice(Path(found).expanduser().absolute(), str(file))
+    return Choice(data_dir(environ).absolute() / "wattle", "the default")
+
+
+def chosen(environ: Mapping[str, str]) -> Choice:
+    """The store of a kernel or a command: ``WATTLE_STORE__DIR``, else that of the Jupyter server which started it (its
+    pages are to show the same runs), else as configured."""
+    server = None if environ.get("WATTLE_STORE__DIR") else own_server(environ)
+    if server is not None and server.store:
+        return Choice(Path(server.store), f"the Jupyter server of this kernel, pid {server.pid}")
+    return configured(environ)
+
+
 def store_dir(environ: Mapping[str, str]) -> Path:
-    """The store's folder: ``WATTLE_STORE__DIR``, else ``[store] dir`` of ``wattle.toml``, else below Jupyter's data."""
-    chosen = environ.get("WATTLE_STORE__DIR") or _dir_in_file(config_dir(environ) / "wattle.toml")
-    return Path(chosen).expanduser().absolute() if chosen else data_dir(environ).absolute() / "wattle"
+    """The folder of :func:`chosen`."""
+    return chosen(environ).folder
 
 
 def _dir_in_file(path: Path) -> str | None:
@@ -75,3 +107,48 @@ def _dir_in_file(path: Path) -> str | None:
         raise InvalidRequest(f"{path} is not valid TOML: {error}; correct that line") from None
     found = section.get("dir") if isinstance(section, dict) else None
     return found if isinstance(found, str) else None
+
+
+# ------------------------------------------------------------------------------- Jupyter servers with the extension
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSign:
+    """What a Jupyter server says about itself in the runtime folder; empty texts if it lacks the extension."""
+
+    pid: int
+    store: str = ""
+    version: str = ""
+    protocol: int | None = None
+
+
+def own_server(environ: Mapping[str, str]) -> ServerSign | None:
+    """The Jupyter server that started this kernel, None if that was none: nbclient, a terminal, an editor."""
+    parent = environ.get("JPY_PARENT_PID", "")
+    if not parent.isdigit() or not (runtime_dir(environ) / f"jpserver-{parent}.json").exists():
+        return None
+    return read_sign(sign_path(environ, int(parent))) or ServerSign(int(parent))
+
+
+def sign_path(environ: Mapping[str, str], pid: int) -> Path:
+    return runtime_dir(environ) / f"wattle-{pid}.json"
+
+
+def write_sign(environ: Mapping[str, str], sign: ServerSign) -> None:
+    """Raises OSError."""
+    path = sign_path(environ, sign.pid)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
+        json.dump({"store": sign.store, "version": sign.version, "protocol": sign.protocol}, file)
+
+
+def read_sign(path: Path) -> ServerSign | None:
+    """None if there is none, or none that can be trusted."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError), path.open("rb") as file:
+        found = os.fstat(file.fileno())
+        if found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            content = json.loads(file.read())
+            pid = int(path.stem.removeprefix("wattle-"))
+            return ServerSign(pid, str(content["store"]), str(content["version"]), int(content["protocol"]))
+    return None

@@ -38,6 +38,9 @@ class HeadlessWattle(WattleApp):
     idle: float | None = None  # seconds; None: as the settings say
     exit_code = 0
 
+    def _put_up_sign(self) -> None:
+        """It has no kernels and no pages."""
+
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
         await super()._start_jupyter_server_extension(serverapp)
         self._last_used = time.monotonic()
@@ -80,7 +83,7 @@ def serve(store: str | None, idle: float | None = None) -> int:
 
     ``idle`` is that of the settings if None.
     """
-    folder = Path(store).expanduser().absolute() if store else places.store_dir(os.environ)
+    folder = Path(store).expanduser().absolute() if store else places.configured(os.environ).folder
     os.environ["WATTLE_STORE__DIR"] = str(folder)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     own_socket = door.socket_path(folder).with_suffix(".jp")
