@@ -156,7 +156,8 @@ def test_no_handler_lets_strangers_in_by_decree() -> None:
 
 
 def documented() -> dict[tuple[str, str], str]:
-    rows = re.findall(r"^\| (GET|POST|DELETE) `([^`]+)` \|.*\| (\w+) \|$", (ROOT / "docs/http.md").read_text(), re.M)
+    text = (ROOT / "docs/http.md").read_text()
+    rows = re.findall(r"^\| (GET|HEAD|POST|PUT|DELETE) `([^`]+)` \|.*\| (\w+) \|$", text, re.M)
     return {(verb, path): action for verb, path, action in rows}
 
 

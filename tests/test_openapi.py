@@ -34,7 +34,7 @@ def test_an_operation_says_what_it_takes_and_who_may(operation: Any) -> None:
     in_path = {p["name"] for p in said["parameters"] if p["in"] == "path"}
     assert in_path == set(re.findall(r"{(\w+)}", operation.path))
     assert {str(operation.status), "400", "403", "404", "503"} <= set(said["responses"])
-    assert ("requestBody" in said) is (operation.verb == "POST")
+    assert ("requestBody" in said) is (operation.verb in ("POST", "PUT"))
     if operation.body:
         properties = said["requestBody"]["content"]["application/json"]["schema"]["properties"]
         assert set(properties) == set(operation.body)

@@ -21,11 +21,19 @@ from typing import TYPE_CHECKING, Any
 from wattle_jupyter._version import __version__
 
 if TYPE_CHECKING:
+    from wattle_jupyter.passing import emit, input  # noqa: F401
     from wattle_jupyter.run import Run, attach, runs
 
-__all__ = ["Run", "__version__", "attach", "runs"]
+__all__ = ["Run", "__version__", "attach", "emit", "runs"]
 
-_HOMES = {"Run": "wattle_jupyter.run", "attach": "wattle_jupyter.run", "runs": "wattle_jupyter.run"}
+# `input` is not in `__all__`: a star import must not take the builtin's place
+_HOMES = {
+    "Run": "wattle_jupyter.run",
+    "attach": "wattle_jupyter.run",
+    "emit": "wattle_jupyter.passing",
+    "input": "wattle_jupyter.passing",
+    "runs": "wattle_jupyter.run",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -37,7 +45,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted({*__all__, *_HOMES})
 
 
 def load_ipython_extension(shell: Any) -> None:

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import io
 import json
 import os
+import shutil
 import socket
-import sys
+import tempfile
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, BinaryIO, Generic, TypeVar, cast
 from urllib.parse import quote, urlencode
 
 from wattle_jupyter import errors, owner, wire
+from wattle_jupyter.objects import PIECE, hash_of
 from wattle_jupyter.places import store_dir
 
 T = TypeVar("T")
@@ -58,17 +61,7 @@ def find(store: str | os.PathLike[str] | None = None, *, start: bool = True) -> 
     """
     client = Client(Path(store) if store is not None else store_dir(os.environ), start=start)
     client.check()
-    _tell_once(owner.note_on_own_server(client.store, os.environ))
     return client
-
-
-_told = set[str]()
-
-
-def _tell_once(note: str) -> None:
-    if note and note not in _told:
-        _told.add(note)
-        print(note, file=sys.stderr)  # noqa: T201  said to the person at the keyboard
 
 
 class Client:
@@ -103,10 +96,14 @@ class Client:
     ) -> tuple[int, bytes]:
         """Status and body of the answer; repeated, under the same key, while connections are lost."""
         headers = {} if method == "GET" else {"Idempotency-Key": key or uuid.uuid4().hex}
+        return self._patiently(lambda: self._once(method, path, query, body, headers))
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        """The answer; asked again while connections are lost."""
         start, pause = time.monotonic(), 0.02
         while True:
             try:
-                return self._once(method, path, query, body, headers)
+                return ask()
             except _NotNow as error:
                 if time.monotonic() - start > _HAND_OVER:
                     raise error.answer from None
@@ -138,7 +135,7 @@ class Client:
         path: str,
         *,
         query: Query | None,
-        body: bytes | None = None,
+        body: bytes | BinaryIO | None = None,
         headers: Mapping[str, str],
         timeout: float,
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
@@ -146,7 +143,9 @@ class Client:
         found, connection = owner.find(self.store, start=self.start, timeout=timeout)
         door = _Door(connection)
         try:
-            door.request(method, _url(found.base_path, path, query), body, {**_TYPES, **headers})
+            door.blocksize = PIECE  # type: ignore[attr-defined]  # bytes of a file that are sent at a time
+            with contextlib.suppress(BrokenPipeError):  # refused before all was sent: the answer says why
+                door.request(method, _url(found.base_path, path, query), body, {**_TYPES, **headers})
             return door, door.getresponse()
         except BaseException:
             connection.close()
@@ -171,6 +170,54 @@ class Client:
 
     def workflow(self, name: str) -> wire.WorkflowDetail:
         return cast(wire.WorkflowDetail, self.request("GET", f"workflows/{_part(name)}"))
+
+    def delete(self, name: str) -> None:
+        """Hide a definition; its runs stay."""
+        self.request("DELETE", f"workflows/{_part(name)}")
+
+    # --------------------------------------------------------------------------------------------------------- objects
+
+    def put_object(self, content: bytes | str | os.PathLike[str]) -> str:
+        """Put bytes, or a file, into the store, unless they are there. Returns their SHA-256.
+
+        Raises TooLarge, StoreUnavailable.
+        """
+        with io.BytesIO(content) if isinstance(content, bytes) else Path(content).open("rb") as file:
+            name = hash_of(file)
+            if not self._patiently(lambda: self._has_object(name)):
+                self._patiently(lambda: self._put(name, file))
+        return name
+
+    def _has_object(self, name: str) -> bool:
+        door, response = self.open("HEAD", f"objects/{name}", query=None, headers={}, timeout=self.timeout)
+        with contextlib.closing(door), response:
+            if response.status == 503:  # no body says more
+                raise _NotNow(errors.Unavailable(f"The engine of {self.store} is not ready; ask again in a moment"))
+            return response.status == 200
+
+    def _put(self, name: str, file: BinaryIO) -> None:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        path = f"objects/{name}"
+        door, response = self.open("PUT", path, query=None, body=file, headers=headers, timeout=self.timeout)
+        with contextlib.closing(door), response:
+            _take(response, "PUT", path)
+
+    def get_object(self, name: str) -> BinaryIO:
+        """A file that holds the object, at its beginning, with the hash that it must have. The caller closes it.
+
+        Raises NotFound, StoreUnavailable if the object is damaged.
+        """
+        return self._patiently(lambda: self._get_object(_part(name)))
+
+    def _get_object(self, name: str) -> BinaryIO:
+        path = f"objects/{name}"
+        door, response = self.open("GET", path, query=None, headers={}, timeout=self.timeout)
+        with contextlib.closing(door), response:
+            if response.status >= 400:
+                _take(response, "GET", path)
+            return _checked(response, name)
 
     # ------------------------------------------------------------------------------------------------------------ runs
 
@@ -321,9 +368,7 @@ class Stream(Generic[T]):
             yield from self._parse(response)
 
     def _refuse(self, response: http.client.HTTPResponse) -> None:
-        answer = response.read()
-        _check_present(response.status, answer)
-        raise error_of(_decode("GET", self._path, response.status, answer))
+        _take(response, "GET", self._path)
 
     def _parse(self, lines: Iterator[bytes] | http.client.HTTPResponse) -> Iterator[tuple[str, str]]:
         """Frames that are whole; a half one at a cut is not delivered, hence comes again."""
@@ -342,6 +387,32 @@ class Stream(Generic[T]):
                     self.position = position
                     yield event, "\n".join(data)
                 position, event, data = self.position, "message", []
+
+
+def _take(response: http.client.HTTPResponse, method: str, path: str) -> None:
+    """Raises what the answer says, unless it is a good one."""
+    answer = response.read()
+    _check_present(response.status, answer)
+    content = _decode(method, path, response.status, answer)
+    if response.status >= 400:
+        raise error_of(content)
+
+
+def _checked(source: http.client.HTTPResponse, name: str) -> BinaryIO:
+    """What comes, in a file without a name. Raises StoreUnavailable if it is not what its name says."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115  the caller closes it
+    try:
+        shutil.copyfileobj(source, file, PIECE)
+        file.seek(0)
+        if source.length:  # cut short: asked again
+            raise http.client.IncompleteRead(b"", source.length)
+        if hash_of(file) != name:
+            raise errors.StoreUnavailable(f"the object {name[:12]}… of the store is damaged: run its task again")
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 _TYPES = {"Content-Type": "application/json", "Accept": "application/json"}

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from wattle_jupyter.errors import InvalidRequest, NotFound, StoreUnavailable, TooLarge
 
@@ -203,9 +203,9 @@ class Writer:
         self.close()
 
 
-def hash_of(file: BufferedReader) -> str:
+def hash_of(file: BinaryIO) -> str:
     """SHA-256 of the rest of a file."""
-    return hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # all that we open has readinto
 
 
 def size_text(size: float) -> str:

@@ -73,6 +73,9 @@ def _operation(operation: Operation) -> dict[str, Any]:
     error = {"$ref": _REF.format(model="ErrorBody")}
     for status in _ERRORS:
         made["responses"][str(status)] = {"description": "Error", "content": {"application/json": {"schema": error}}}
+    if operation.bytes_body:
+        schema = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+        made["requestBody"] = {"required": True, "content": schema}
     if operation.verb == "POST":
         content = {"application/json": {"schema": _body(operation)}}
         made["requestBody"] = {"required": operation.spec_body, "content": content}
@@ -106,6 +109,8 @@ def _answer(operation: Operation) -> dict[str, Any]:
         return {"description": "Switching protocols; the messages are the schemas that end in Message."}
     if operation.media != "application/json":
         return {"description": "Stream", "content": {operation.media: {"schema": {"type": "string"}}}}
+    if operation.verb == "HEAD":
+        return {"description": "It is."}
     if operation.answer is None:
         return {"description": "OK", "content": {operation.media: {"schema": {"type": "object"}}}}
     is_wire = isinstance(operation.answer, type) and operation.answer.__module__ == wire.__name__

@@ -21,12 +21,13 @@ STREAM = ("offset", "attempt")
 class Operation:
     """One verb on one path. ``answer`` is the type of ``data``; ``paged`` wraps it into a page."""
 
-    verb: Literal["GET", "POST", "DELETE"]
+    verb: Literal["GET", "HEAD", "POST", "PUT", "DELETE"]
     path: str
     action: Action
     summary: str
     answer: Any = None
     paged: bool = False
+    bytes_body: bool = False  # the body is taken as it is
     body: tuple[str, ...] = ()  # fields of the body, all optional
     spec_body: bool = False  # the body is a workflow spec
     query: tuple[str, ...] = ()
@@ -125,6 +126,19 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         verb="GET", path="runs/{run}/tasks/{task}/logs/stream", action="read", summary="Its log as it is written.",
         query=STREAM, media="text/event-stream",
+    ),
+    Operation(
+        verb="GET", path="runs/{run}/tasks/{task}/outputs/{name}", action="read", summary="What it left by that name.",
+        media="application/octet-stream",
+    ),
+    Operation(verb="HEAD", path="objects/{hash}", action="read", summary="Is this object in the store."),
+    Operation(
+        verb="GET", path="objects/{hash}", action="read", summary="A pickled object, by its SHA-256.",
+        media="application/octet-stream",
+    ),
+    Operation(
+        verb="PUT", path="objects/{hash}", action="write", summary="Put an object into the store.",
+        answer=dict[str, Any], bytes_body=True, status=201,
     ),
     Operation(
         verb="GET", path="events", action="read", summary="Committed changes as they happen.",

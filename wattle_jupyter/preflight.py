@@ -42,6 +42,8 @@ def problems(workflow: Workflow, path: str, objects: Objects) -> list[Problem]:
         if problem is not None:
             found.append(Problem(f"tasks.{task.name}.working_dir", problem.reason, problem.cure))
             continue
+        if task.call is not None and workflow.python:
+            continue
         where = task.env.get("PATH") or workflow.env.get("PATH") or path
         found.extend(_script_problems(task, folder) or _program_problems(task, where, made, commands))
     return found
@@ -82,6 +84,8 @@ def _program_problems(task: Task, path: str, made: set[str], known: dict[str, bo
     """Is the program on PATH? A path is not looked at: an earlier task may make it, and the host says it in words."""
     if task.script is not None:
         word = INTERPRETERS[posixpath.splitext(task.script)[1]]
+    elif task.call is not None:
+        word = "python3"
     else:
         word = task.run[0] if isinstance(task.run, tuple) else ""
     if not word or "{{" in word or word in made or "/" in word:

@@ -7,13 +7,16 @@ import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from difflib import get_close_matches
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from wattle_jupyter import client as clients
 from wattle_jupyter.client import Client, Stream
 from wattle_jupyter.errors import NotFound, RunFailed
 from wattle_jupyter.model import Json, State, Workflow
 from wattle_jupyter.wire import RUN_MIME, EventView, RunDetail, RunSummary, TaskRunView
+
+if TYPE_CHECKING:
+    from wattle_jupyter.results import Outputs
 
 Progress = Callable[[Sequence[TaskRunView]], None]
 """Called with all task runs at first, then with those that just changed."""
@@ -248,10 +251,28 @@ class TaskRunHandle:
     def reason(self) -> str:
         return self.run.client.task(self.run.id, self.task)["reason"]
 
-    def outputs(self) -> dict[str, Json]:
-        """What it left: values, and absolute paths of files."""
-        found = self.run.client.task(self.run.id, self.task)["outputs"]
-        return {output["name"]: output["value"] for output in found}
+    def result(self) -> Any:
+        """What the function of this task returned, or the only output of a task that has one.
+
+        Raises Conflict before it ended, RunFailed if it did not complete, NotFound if there is no such output.
+        """
+        return self.outputs().result()
+
+    def output(self, name: str) -> Any:
+        """The Python object that it left under this name; a file as the Path of the copy. Raises as :meth:`result`."""
+        return self.outputs().one(name)
+
+    def outputs(self) -> Outputs:
+        """All that it left, by name; objects are fetched when they are looked at."""
+        from wattle_jupyter.results import Outputs  # noqa: PLC0415  not every run is asked for them
+
+        return Outputs(self.run.client, self.run.id, self.task)
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from the start of its first attempt to its end, or to now; None before it started."""
+        view = self.run.client.task(self.run.id, self.task)
+        return took(view["started_at"], view["ended_at"])
 
     def logs(self, tail: int | None = None) -> LogText:
         return LogText(read_log(self.run.client, self.run.id, self.task, tail))

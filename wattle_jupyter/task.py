@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import functools
 import importlib
 import importlib.util
 import inspect
@@ -108,6 +109,8 @@ def _run_function(payload: Mapping[str, Any], given: Mapping[str, Any]) -> Mappi
     function, plain = payload["function"], inspect.unwrap(payload["function"])
     code = getattr(plain, "__code__", None)
     remember(code.co_filename if code else payload["file"], payload["source"], payload["line"])
+    for file, source in payload.get("sources", {}).items():  # of what else of the notebook it uses
+        remember(file, source, 1)
     if plain.__module__ == "__main__":
         _become_main({**getattr(plain, "__globals__", {}), plain.__name__: plain})
     value = function(**given)
@@ -117,12 +120,24 @@ def _run_function(payload: Mapping[str, Any], given: Mapping[str, Any]) -> Mappi
     return {**named, "result": value}
 
 
-def _become_main(names: Mapping[str, Any]) -> types.ModuleType:
-    """A fresh ``__main__`` with these names: what pickles by reference looks there, say for a pool of processes."""
+def _become_main(names: Mapping[str, Any], home: Any = None) -> dict[str, Any]:
+    """A fresh ``__main__`` with these names: what pickles by reference looks there, say for a pool of processes.
+
+    With ``home``, a function of the notebook, its names are the globals of that function, as they were in the kernel.
+    """
     module = types.ModuleType("__main__")
-    module.__dict__.update({name: value for name, value in names.items() if not name.startswith("__")})
+    space: dict[str, Any] = module.__dict__ if home is None else home.__globals__
+    space.update({name: value for name, value in names.items() if not name.startswith("__")})
+    if home is not None:
+        module.__dict__["__getattr__"] = functools.partial(_look_up, space)
     sys.modules["__main__"] = module
-    return module
+    return space
+
+
+def _look_up(space: Mapping[str, Any], name: str) -> Any:
+    if name in space:
+        return space[name]
+    raise AttributeError(f"module '__main__' has no attribute {name!r}")
 
 
 # --------------------------------------------------------------------------------------------------------------- cells
@@ -133,8 +148,9 @@ def _run_cell(
 ) -> Mapping[str, Any]:
     """The names that the cell made. ``result`` is the value of its last expression, if it makes no such name."""
     text, file = payload["cell"], payload["file"] or f"<{task}>"
-    remember(file, text, 1)
-    space = _become_main({**payload["names"], **given}).__dict__
+    for other, source in {**payload.get("sources", {}), file: text}.items():
+        remember(other, source, 1)
+    space = _become_main({**payload["names"], **given}, payload.get("home"))
     tree = ast.parse(text, file)
     shown = _keep_last(tree, text)
     code = compile(tree, file, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)

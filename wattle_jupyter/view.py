@@ -83,6 +83,6 @@ def attempt_view(attempt: Attempt) -> AttemptView:
     )
 
 
-def value_view(value: Value) -> ValueView:
+def value_view(value: Value, kept: str | None) -> ValueView:
     ref: Json = value.ref
-    return ValueView(name=value.name, kind=value.kind, value=ref, size=value.size)
+    return ValueView(name=value.name, kind=value.kind, value=ref, size=value.size, kept=kept)

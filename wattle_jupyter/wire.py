@@ -105,8 +105,9 @@ class AttemptView(TypedDict):
 class ValueView(TypedDict):
     name: str
     kind: Literal["file", "json", "object"]
-    value: Any
+    value: Any  # of an object, its hash
     size: int | None
+    kept: str | None  # path of the copy of a file
 
 
 class TaskRunDetail(TaskRunView):

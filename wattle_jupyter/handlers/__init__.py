@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from wattle_jupyter.handlers import logs, meta, runs, socket, workers, workflows
+from wattle_jupyter.handlers import logs, meta, objects, runs, socket, workers, workflows
 
 HANDLERS: dict[str, type[Any]] = {
     "info": meta.InfoHandler,
@@ -28,8 +28,10 @@ HANDLERS: dict[str, type[Any]] = {
     "runs/{run}/tasks/{task}": runs.TaskHandler,
     "runs/{run}/tasks/{task}/stop": runs.TaskStopHandler,
     "runs/{run}/tasks/{task}/retry": runs.TaskRetryHandler,
+    "runs/{run}/tasks/{task}/outputs/{name}": objects.OutputHandler,
     "runs/{run}/tasks/{task}/logs": logs.TaskLogsHandler,
     "runs/{run}/tasks/{task}/logs/stream": logs.TaskLogStreamHandler,
+    "objects/{hash}": objects.ObjectHandler,
     "events": meta.EventsHandler,
     "events/ws": socket.SocketHandler,
 }

@@ -29,13 +29,15 @@ async def describe_task(engine: Engine, run: str, name: str) -> TaskRunDetail:
     workflow, needs = await engine.scheduler.definition(run, name)
     task = workflow.tasks[name]
     attempts, values = await history.attempts_of(engine.store, run, name)
+    objects = engine.scheduler.objects
+    kept = {v.name: objects.kept(v.hash, v.ref) for v in values if v.kind == "file" and v.hash}
     return TaskRunDetail(
         **task_view,
         command=command_of(task),
         working_dir=launch.working_dir(workflow, task),
         needs=needs,
         history=[view.attempt_view(a) for a in attempts],
-        outputs=[view.value_view(v) for v in values],
+        outputs=[view.value_view(v, str(kept[v.name]) if kept.get(v.name) else None) for v in values],
     )
 
 

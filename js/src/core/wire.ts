@@ -106,6 +106,7 @@ export interface ValueView {
   kind: 'file' | 'json' | 'object';
   value: unknown;
   size: number | null;
+  kept: string | null;
 }
 
 export interface TaskRunDetail extends TaskRunView {
