@@ -40,7 +40,7 @@ html_show_sphinx = False
 html_copy_source = False
 html_show_sourcelink = False
 _BRAND = ("color-brand-primary", "color-brand-content", "color-brand-visited")
-_QUIET = {"color-sidebar-link-text": "var(--color-foreground-secondary)"}
+_QUIET = {"color-sidebar-link-text--top-level": "var(--color-foreground-secondary)"}
 html_theme_options = {
     "top_of_page_buttons": [],
     "light_css_variables": {**dict.fromkeys(_BRAND, "#7a5c00"), **_QUIET},

@@ -113,7 +113,16 @@ class Types(SphinxDirective):
         return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)
 
 
+def mark(app: Sphinx, tree: nodes.document) -> None:
+    """Give the sections of routes a class for the style sheet."""
+    for section in tree.findall(nodes.section):
+        title = section.next_node(nodes.title)
+        if title is not None and title.astext().split(" ")[0].lower() in _VERBS:
+            section["classes"].append("route")
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("wattle-routes", Routes)
     app.add_directive("wattle-types", Types)
+    app.connect("doctree-read", mark)
     return {"parallel_read_safe": True}
