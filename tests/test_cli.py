@@ -71,17 +71,6 @@ def test_an_interrupt_is_code_130(
     assert capsys.readouterr().out == said
 
 
-def test_progress_replaces_itself_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal = cli._Terminal()
-    terminal._progress("1/3 done")
-    terminal.line("✓ completed a")
-    terminal._progress("2/3 done")
-    terminal._progress("")
-    out, err = capsys.readouterr()
-    assert out == "✓ completed a\n"
-    assert err == "1/3 done\r\x1b[K2/3 done\r\x1b[K"
-
-
 def test_a_reader_that_went_away_is_no_error(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "import sys; from wattle_jupyter.cli import main; sys.exit(main(['-h']))"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

@@ -152,10 +152,9 @@ def test_the_environment_of_the_kernel_is_that_of_the_task() -> None:
     workflow = one("true", head={"python": "/home/ada/venv/bin/python"})
     found = env(workflow, {"PATH": "/usr/bin:/home/ada/venv/bin:/bin"})
     assert found["PATH"] == "/home/ada/venv/bin:/usr/bin:/bin"
-    assert found["VIRTUAL_ENV"] == "/home/ada/venv"
 
 
-def test_the_systems_python_is_no_virtual_environment() -> None:
+def test_the_bin_of_an_interpreter_goes_first() -> None:
     assert launch.python_environment("/usr/bin/python3", "/bin") == {"PATH": "/usr/bin:/bin"}
     assert launch.python_environment("python3", "/bin") == {}
 

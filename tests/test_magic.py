@@ -48,7 +48,7 @@ def test_help_is_there_without_an_engine(shell: Any, capsys: pytest.CaptureFixtu
     assert shell.run_line_magic("wattle", "") is None
     assert "retry" in capsys.readouterr().out
     shell.run_line_magic("wattle", "run -h")
-    assert "example:\n  %wattle run etl" in capsys.readouterr().out
+    assert "examples:\n  %wattle run etl" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_help_is_there_without_an_engine(shell: Any, capsys: pytest.CaptureFixtu
         ("run etl -p 'x", "%wattle: no closing quotation in: run etl -p 'x"),
         (
             "cancel",
-            "%wattle cancel: the following arguments are required: RUN (usage: %wattle cancel [-h] [--json] RUN)",
+            "%wattle cancel: RUN is missing (for example: %wattle cancel last)",
         ),
     ],
 )

@@ -13,7 +13,8 @@ from processes import EngineProcess, until
 from wattle_jupyter import run as runs_module
 from wattle_jupyter.client import Client
 from wattle_jupyter.errors import NotFound, RunFailed
-from wattle_jupyter.run import LogText, Run, attach, read_log, read_tail, runs
+from wattle_jupyter.lines import LogText, read_log, read_tail
+from wattle_jupyter.run import Run, attach, runs
 from wattle_jupyter.wire import RUN_MIME
 
 Submit = Callable[..., Run]

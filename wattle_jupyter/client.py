@@ -11,6 +11,7 @@ import http.client
 import io
 import json
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -32,6 +33,7 @@ Query = Mapping[str, object]
 _LOST = (ConnectionError, http.client.IncompleteRead, http.client.BadStatusLine, http.client.CannotSendRequest)
 _PATIENCE = 30.0  # seconds that a lost request is repeated
 _HAND_OVER = 10.0  # seconds that an owner may take to come or go
+_RUN_ID = re.compile(r"[0-9a-f]{4,32}")
 _QUIET = 30.0  # seconds of silence after which a stream is opened anew
 
 
@@ -265,11 +267,27 @@ class Client:
     def retry_task(self, run: str, task: str) -> wire.RunSummary:
         return cast(wire.RunSummary, self.request("POST", f"{_task(run, task)}/retry", body={}))
 
+    def environment(self, name: str, task: str) -> wire.TaskEnvironment:
+        """How a task is started: of a run if ``name`` is an id, the start of one or ``last``, else of a workflow."""
+        if name == "last" or _RUN_ID.fullmatch(name):
+            with contextlib.suppress(errors.NotFound):  # a workflow may be called so, too
+                return cast(wire.TaskEnvironment, self.request("GET", f"{_task(name, task)}/environment"))
+        path = f"workflows/{_part(name)}/tasks/{_part(task)}/environment"
+        return cast(wire.TaskEnvironment, self.request("GET", path))
+
     def log(
-        self, run: str, task: str, *, offset: int = 0, limit: int | None = None, attempt: str | None = None
+        self,
+        run: str,
+        task: str,
+        *,
+        offset: int = 0,
+        limit: int | None = None,
+        attempt: str | None = None,
+        since: float | None = None,
     ) -> wire.LogPage:
-        """A page of a task's log; a negative offset (bytes) counts from the end."""
-        query = {"offset": offset, "limit": limit, "attempt": attempt}
+        """A page of a task's log; a negative offset (bytes) counts from the end. ``since`` (seconds of the epoch)
+        takes the place of the offset: the page begins with the line that was being written then."""
+        query = {"offset": None if since is not None else offset, "since": since, "limit": limit, "attempt": attempt}
         return cast(wire.LogPage, self.request("GET", f"{_task(run, task)}/logs", query=query))
 
     # --------------------------------------------------------------------------------------------------------- streams

@@ -130,13 +130,10 @@ def _kind(workflow: Workflow, ref: str, values: Values) -> str:
 
 
 def python_environment(python: str, path: str) -> dict[str, str]:
-    """What activating the environment of this interpreter would set: its bin first in PATH, once."""
+    """The PATH with the bin of this interpreter first in it, once."""
     folder = posixpath.dirname(python)
     rest = [part for part in path.split(":") if part and part != folder]
-    env = {"PATH": ":".join([folder, *rest])} if folder else {}
-    if posixpath.basename(folder) == "bin" and folder not in ("/bin", "/usr/bin", "/usr/local/bin"):
-        env["VIRTUAL_ENV"] = posixpath.dirname(folder)
-    return env
+    return {"PATH": ":".join([folder, *rest])} if folder else {}
 
 
 def as_text(value: Json) -> str:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from wattle_jupyter import launch
+from wattle_jupyter import launch, surroundings
 from wattle_jupyter.executors import AttemptSpec
+from wattle_jupyter.interpreters import activated
 from wattle_jupyter.liverun import LiveRun
-from wattle_jupyter.model import Attempt, Task
+from wattle_jupyter.model import Attempt, Task, Workflow
 from wattle_jupyter.objects import Objects
 from wattle_jupyter.statemachine import Limits
+from wattle_jupyter.wire import TaskEnvironment
+
+_LATER = "<known at the start>"
 
 
 class Launcher:
@@ -22,6 +26,7 @@ class Launcher:
         self._objects = objects
         self._environ = environ
         self._limits = limits
+        self._bases: dict[str, Mapping[str, str]] = {}  # by interpreter
 
     def output_file(self, attempt: str) -> Path:
         """What ``$WATTLE_OUTPUT`` names."""
@@ -33,17 +38,47 @@ class Launcher:
         launch.argv(live.workflow, task, values, live.run.scripts.get(task.name))
         launch.environment(live.workflow, task, values, {}, {})
 
-    def spec(self, live: LiveRun, task: Task, attempt: Attempt) -> AttemptSpec:
-        """Raises as :meth:`check`."""
-        values = launch.Values(live.run.params, live.values, str(self._objects.folder))
-        names = {
-            "WATTLE_RUN": live.run.id,
-            "WATTLE_TASK_RUN": attempt.task_run,
-            "WATTLE_ATTEMPT": attempt.id,
-            "WATTLE_OUTPUT": str(self.output_file(attempt.id)),
+    def describe(
+        self, workflow: Workflow, task: Task, live: LiveRun | None, attempt: Attempt | None
+    ) -> TaskEnvironment:
+        """What the task was, or would be, started with, for people to look at: in this run, or in the next one.
+
+        Raises InvalidRequest if a template cannot be rendered.
+        """
+        params, outputs = (live.run.params, live.values) if live else (workflow.params, {})
+        values = surroundings.Shown(params, outputs, str(self._objects.folder))
+        ids = (
+            (attempt.run, attempt.task_run, attempt.id)
+            if attempt
+            else (live.run.id if live else _LATER, _LATER, _LATER)
+        )
+        script = live.run.scripts.get(task.name) if live else None
+        return surroundings.describe(
+            workflow, task, values, script=script, base=self._base(workflow), names=self._names(*ids)
+        )
+
+    def _base(self, workflow: Workflow) -> Mapping[str, str]:
+        """The server's environment as the workflow's interpreter may see it."""
+        if workflow.python is None:
+            return self._environ
+        if workflow.python not in self._bases:
+            self._bases[workflow.python] = activated(workflow.python, self._environ)
+        return self._bases[workflow.python]
+
+    def _names(self, run: str, task_run: str, attempt: str) -> dict[str, str]:
+        return {
+            "WATTLE_RUN": run,
+            "WATTLE_TASK_RUN": task_run,
+            "WATTLE_ATTEMPT": attempt,
+            "WATTLE_OUTPUT": str(self.output_file(attempt)),
             "WATTLE_OBJECTS": str(self._objects.folder),
             "WATTLE_MAX_OBJECT": str(self._objects.limit),
         }
+
+    def spec(self, live: LiveRun, task: Task, attempt: Attempt) -> AttemptSpec:
+        """Raises as :meth:`check`."""
+        values = launch.Values(live.run.params, live.values, str(self._objects.folder))
+        names = self._names(live.run.id, attempt.task_run, attempt.id)
         return AttemptSpec(
             id=attempt.id,
             task_run=attempt.task_run,
@@ -53,7 +88,7 @@ class Launcher:
             epoch=attempt.epoch,
             argv=launch.argv(live.workflow, task, values, live.run.scripts.get(task.name)),
             cwd=launch.working_dir(live.workflow, task),
-            env=launch.environment(live.workflow, task, values, self._environ, names),
+            env=launch.environment(live.workflow, task, values, self._base(live.workflow), names),
             timeout=task.timeout or self._limits.timeout,
             grace=self._limits.grace if task.grace is None else task.grace,
             keep_children=task.keep_children,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import bisect
 import os
 import re
 import stat
+import struct
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ TICK = 0.02
 PIECE = 256 * 1024
 """Most bytes that are read from one log at a time."""
 
+_POINT = struct.Struct("<dQ")  # an entry of the keeper's time index: seconds since the epoch, size of the log then
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -58,6 +61,24 @@ class LogFile:
         """At most ``limit`` bytes from ``offset`` on; empty at the end."""
         return os.pread(self._fd, limit, offset) if self._open() else b""
 
+    def offset_at(self, when: float) -> int:
+        """Where the line begins that was being written at ``when`` (seconds of the epoch); the size if none was."""
+        return self._line_start(self._size_at(when)) if self._open() else 0
+
+    def _size_at(self, when: float) -> int:
+        """As the keeper's time index says: pairs (time, size then). A log that was written at once has none."""
+        try:
+            points = list(_POINT.iter_unpack(_whole_points(self._path.with_name("times").read_bytes())))
+        except FileNotFoundError:
+            known = os.fstat(self._fd)
+            points = [(known.st_mtime, known.st_size)]
+        before = bisect.bisect_left(points, (when, 0))
+        return int(points[before - 1][1]) if before else 0
+
+    def _line_start(self, offset: int) -> int:
+        start = max(0, offset - PIECE)
+        return start + self.read(start, offset - start).rfind(b"\n") + 1
+
     def _open(self) -> bool:
         if self._fd < 0:
             try:
@@ -88,3 +109,8 @@ async def follow(file: LogFile, offset: int, final_size: Callable[[], int | None
             return
         else:
             await asyncio.sleep(TICK)
+
+
+def _whole_points(data: bytes) -> bytes:
+    """Without the last one while it is being written."""
+    return data[: len(data) // _POINT.size * _POINT.size]

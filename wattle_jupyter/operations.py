@@ -13,7 +13,7 @@ from wattle_jupyter import wire
 
 Action = Literal["read", "write", "execute"]
 PAGE = ("page", "page_size", "status", "sort_by", "order", "search")
-LOG = ("offset", "limit", "attempt", "download")
+LOG = ("offset", "since", "limit", "attempt", "download")
 STREAM = ("offset", "attempt")
 
 
@@ -59,6 +59,11 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         verb="POST", path="workflows/{name}/start", action="execute", summary="Start a run.",
         answer=wire.RunDetail, body=_START, status=201,
+    ),
+    Operation(
+        verb="GET", path="workflows/{name}/tasks/{task}/environment", action="read",
+        summary="How a task would be started: command, folder, environment; secrets are masked.",
+        answer=wire.TaskEnvironment,
     ),
     Operation(
         verb="GET", path="workflows/{name}/workers", action="read", summary="Its tasks, as of the latest run.",
@@ -110,6 +115,11 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         verb="GET", path="runs/{run}/tasks/{task}", action="read", summary="One task of it, with all attempts.",
         answer=wire.TaskRunDetail,
+    ),
+    Operation(
+        verb="GET", path="runs/{run}/tasks/{task}/environment", action="read",
+        summary="How a task is started: command, folder, environment; secrets are masked.",
+        answer=wire.TaskEnvironment,
     ),
     Operation(
         verb="POST", path="runs/{run}/tasks/{task}/stop", action="execute", summary="Stop one task.",

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, cast
 
 from wattle_jupyter import client as clients
+from wattle_jupyter import tables
 from wattle_jupyter.client import Client, Stream
 from wattle_jupyter.errors import NotFound, RunFailed
+from wattle_jupyter.lines import Lines, LogText, RunSource, TaskLine, TaskSource, instant, read_log
 from wattle_jupyter.model import Json, State, Workflow
-from wattle_jupyter.wire import RUN_MIME, EventView, RunDetail, RunSummary, TaskRunView
+from wattle_jupyter.wire import RUN_MIME, EventView, RunDetail, RunSummary, TaskEnvironment, TaskRunView
 
 if TYPE_CHECKING:
     from wattle_jupyter.results import Outputs
@@ -21,14 +27,8 @@ if TYPE_CHECKING:
 Progress = Callable[[Sequence[TaskRunView]], None]
 """Called with all task runs at first, then with those that just changed."""
 
-
-class LogText(str):
-    """Text of a log: shows itself as it is when it is the last expression of a cell."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return str(self)
+Since = str | float | datetime | None
+"""``"90s"``, ``"10m"``, ``"2h"`` ago, a date and time, or seconds of the epoch."""
 
 
 class Run:
@@ -79,7 +79,23 @@ class Run:
         return TaskRunHandle(self, task)
 
     def __iter__(self) -> Iterator[TaskRunHandle]:
-        return iter([TaskRunHandle(self, view["task"]) for view in self.detail()["tasks"]])
+        return iter(self.tasks)
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from its start to its end, or to now; None before it started."""
+        detail = self.detail()
+        return took(detail["started_at"], detail["ended_at"])
+
+    @property
+    def tasks(self) -> TaskList:
+        """All of its tasks; shows itself as a table of their states."""
+        return TaskList(self, self.detail()["tasks"])
+
+    @property
+    def failed(self) -> TaskList:
+        """Those of its tasks that failed."""
+        return TaskList(self, [view for view in self.detail()["tasks"] if view["state"] == "failed"])
 
     def __repr__(self) -> str:
         total = self._known["total"]
@@ -97,15 +113,17 @@ class Run:
     ) -> Run:
         """Wait until it ended. An interrupt (KeyboardInterrupt) ends the waiting only; the run goes on.
 
+        Meanwhile a terminal shows a bar and a notebook the live view, unless ``quiet`` or ``progress`` is given.
+
         Raises TimeoutError after ``timeout`` seconds, and with ``check`` RunFailed unless it completed.
         """
-        with self._events() as events:
+        with self._events() as events, self._watched(progress, quiet) as told:
             timer = threading.Timer(timeout or 0, events.close)
             timer.daemon = True
             if timeout is not None:
                 timer.start()
             try:
-                self._follow(events, progress)
+                self._follow(events, told)
             except KeyboardInterrupt:
                 if not quiet:
                     self._say_detached()
@@ -123,6 +141,8 @@ class Run:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         events = self._events()
+        shown = contextlib.ExitStack()
+        told = shown.enter_context(self._watched(None, quiet=False))
 
         def settle(error: BaseException | None) -> None:
             if not done.done():
@@ -131,7 +151,7 @@ class Run:
         def follow() -> None:
             error: BaseException | None = None
             try:
-                self._follow(events, None)
+                self._follow(events, told)
             except Exception as problem:  # noqa: BLE001  carried over to the awaiting side
                 error = problem
             if not loop.is_closed():
@@ -145,6 +165,7 @@ class Run:
             raise
         finally:
             events.close()
+            shown.close()
         return self
 
     def checked(self) -> Run:
@@ -167,13 +188,21 @@ class Run:
         self._ended = None
         return self
 
-    def logs(self, task: str | None = None, tail: int | None = None) -> LogText:
-        """The log of a task, or of every task that has one under its name; only the last ``tail`` lines of each."""
+    def logs(self, task: str | None = None, tail: int | None = None, since: Since = None) -> LogText:
+        """The log of a task, or of every task that has one under its name; only the last ``tail`` lines of each, only
+        what came after ``since``: ``"10m"`` ago, a date and time, or seconds of the epoch."""
         if task is not None:
-            return self[task].logs(tail)
-        views = [view for view in self.detail()["tasks"] if view["attempt"]]
-        parts = [f"── {view['task']} ──\n{read_log(self.client, self.id, view['task'], tail)}" for view in views]
+            return self[task].logs(tail, since)
+        views, start = [view for view in self.detail()["tasks"] if view["attempt"]], moment(since)
+        parts = [f"── {v['task']} ──\n{read_log(self.client, self.id, v['task'], tail, start)}" for v in views]
         return LogText("\n".join(part.rstrip("\n") for part in parts))
+
+    def stream(self, tail: int | None = None, since: Since = None) -> Lines[TaskLine]:
+        """The lines of all tasks, each with its task's name before it, as they are written, until the run ended.
+
+        For ``for`` and ``async for``; leaving the loop leaves the run as it is.
+        """
+        return Lines(RunSource(self.client, self.id, tail, moment(since)))
 
     # ---------------------------------------------------------------------------------------------------- how it looks
 
@@ -203,6 +232,14 @@ class Run:
         return widget.view_of(self.client, self.id, store, saved)
 
     # ----------------------------------------------------------------------------------------------------------- inside
+
+    def _watched(self, progress: Progress | None, quiet: bool) -> AbstractContextManager[Progress | None]:
+        """What shows how far it is while somebody waits."""
+        if progress is not None or quiet:
+            return contextlib.nullcontext(progress)
+        from wattle_jupyter import live  # noqa: PLC0415  who only submits waits for nothing
+
+        return live.cell(self) if has_front_end() else live.bar()
 
     def _events(self) -> Stream[EventView]:
         """Changes after what ``_known`` says."""
@@ -274,8 +311,18 @@ class TaskRunHandle:
         view = self.run.client.task(self.run.id, self.task)
         return took(view["started_at"], view["ended_at"])
 
-    def logs(self, tail: int | None = None) -> LogText:
-        return LogText(read_log(self.run.client, self.run.id, self.task, tail))
+    def environment(self) -> TaskSurroundings:
+        """How it was, or would be, started: command, folder, interpreter, variables. Secrets are masked."""
+        return TaskSurroundings(self.run.client.environment(self.run.id, self.task))
+
+    def logs(self, tail: int | None = None, since: Since = None) -> LogText:
+        """What its newest attempt wrote; only the last ``tail`` lines, only what came after ``since``."""
+        return LogText(read_log(self.run.client, self.run.id, self.task, tail, moment(since)))
+
+    def stream(self, tail: int | None = None, since: Since = None) -> Lines[str]:
+        """Its lines as they are written, for ``for`` and ``async for``, until its newest attempt ended; it waits for
+        the first attempt. Leaving the loop leaves the task as it is."""
+        return Lines(TaskSource(self.run.client, self.run.id, self.task, tail, moment(since)))
 
     def stop(self) -> TaskRunHandle:
         self.run.client.stop(self.run.id, self.task)
@@ -284,6 +331,37 @@ class TaskRunHandle:
     def retry(self) -> TaskRunHandle:
         self.run.client.retry_task(self.run.id, self.task)
         return self
+
+
+class TaskSurroundings(dict[str, Any]):
+    """A :class:`~wattle_jupyter.wire.TaskEnvironment` that shows itself as text."""
+
+    def __repr__(self) -> str:
+        return tables.environment(cast(TaskEnvironment, self))
+
+
+class TaskList(list[TaskRunHandle]):
+    """Tasks of a run, shown as a table of how they were when they were asked for."""
+
+    def __init__(self, run: Run, views: Sequence[TaskRunView]) -> None:
+        super().__init__(TaskRunHandle(run, view["task"]) for view in views)
+        self._views = list(views)
+
+    def __repr__(self) -> str:
+        return tables.tasks(self._views) if self._views else "no tasks"
+
+    def _repr_html_(self) -> str:
+        return tables.tasks_html(self._views) if self._views else "<p>no tasks</p>"
+
+
+class RunList(list[Run]):
+    """Runs, shown as a table of how they were when they were asked for."""
+
+    def __repr__(self) -> str:
+        return tables.runs([run._known for run in self]) if self else "no runs"
+
+    def _repr_html_(self) -> str:
+        return tables.runs_html([run._known for run in self]) if self else "<p>no runs</p>"
 
 
 class Drawing:
@@ -330,11 +408,29 @@ def attach(run: str, *, client: Client | None = None) -> Run:
 
 def runs(
     workflow: str | None = None, status: str | None = None, *, limit: int = 50, client: Client | None = None
-) -> list[Run]:
-    """The newest runs, newest first."""
+) -> RunList:
+    """The newest runs, newest first, as a list that shows itself as a table.
+
+    ``status`` may be several states with commas between them. Raises InvalidRequest for a state that there is not.
+    """
     engine = client or clients.find()
     query = {"workflow": workflow, "status": status, "sort_by": "created_at", "order": "desc"}
-    return [Run(engine, known) for known in engine.runs(limit=limit, **query)]
+    return RunList(Run(engine, known) for known in engine.runs(limit=limit, **query))
+
+
+def moment(since: Since) -> float | None:
+    """Seconds of the epoch."""
+    if isinstance(since, datetime):
+        return since.timestamp()
+    return instant(since, time.time()) if isinstance(since, str) else since
+
+
+def took(start: str | None, end: str | None) -> float | None:
+    """Seconds between two instants of the API; to now if there is no end."""
+    if start is None:
+        return None
+    last = datetime.fromisoformat(end).timestamp() if end else time.time()
+    return max(0.0, last - datetime.fromisoformat(start).timestamp())
 
 
 def has_front_end() -> bool:
@@ -350,32 +446,3 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
         return f"; did you mean `{close[0]}`?"
     listed = ", ".join(list(known)[:8]) + (", …" if len(known) > 8 else "")
     return f"; there are: {listed}" if known else ""
-
-
-def read_log(client: Client, run: str, task: str, tail: int | None = None) -> str:
-    """A task's log up to now; only the last ``tail`` lines if given."""
-    return read_tail(client, run, task, tail)[0]
-
-
-def read_tail(client: Client, run: str, task: str, tail: int | None) -> tuple[str, str | None, int]:
-    """The same, with the attempt (None if there is none yet) and the offset at which the text ends."""
-    want = 64 * 1024
-    while True:
-        page = client.log(run, task, offset=0 if tail is None else -want, limit=4)
-        attempt = page["attempt"] or None
-        text, end = _read(client, run, task, page["offset"], attempt)
-        lines = text.splitlines(keepends=True)
-        if tail is None or page["offset"] == 0 or len(lines) > tail:
-            return text if tail is None or tail >= len(lines) else "".join(lines[len(lines) - tail :]), attempt, end
-        want *= 8
-
-
-def _read(client: Client, run: str, task: str, offset: int, attempt: str | None) -> tuple[str, int]:
-    """The text from ``offset`` on, and where it ends. One attempt's: the task may get another one meanwhile."""
-    parts = []
-    while True:
-        page = client.log(run, task, offset=offset, limit=1024 * 1024, attempt=attempt)
-        parts.append(page["text"])
-        if page["next_offset"] <= offset or page["next_offset"] >= page["size"]:
-            return "".join(parts), page["next_offset"]
-        offset = page["next_offset"]

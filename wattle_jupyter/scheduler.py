@@ -76,7 +76,7 @@ class Scheduler:
         self._stopping = False
         self._broken = ""  # the error of our own that ended the loop
         self._troubles: dict[str, str] = {}  # by what has it: scheduler, store, executor
-        self._launcher = Launcher(store.folder, self._environ, limits, self.objects)
+        self.launcher = Launcher(store.folder, self._environ, limits, self.objects)
         self._outbox = Outbox(executor, partial(self._set_trouble, "executor"))
         self._tasks: list[asyncio.Task[None]] = []
         self._collecting: set[asyncio.Task[None]] = set()  # what ended tasks left is being read
@@ -96,7 +96,7 @@ class Scheduler:
         self._machine = StateMachine(
             self.limits,
             ids=lambda: uuid.uuid4().hex,
-            prepare=self._launcher.check,
+            prepare=self.launcher.check,
             executor=self.executor.name,
             host=host.name,
             boot_id=host.boot_id,
@@ -188,7 +188,7 @@ class Scheduler:
         for stimulus in self._batch:
             stimulus.settle()
         self._batch = []
-        starts = [self._launcher.spec(live, task, attempt) for live, task, attempt in effects.start]
+        starts = [self.launcher.spec(live, task, attempt) for live, task, attempt in effects.start]
         self._outbox.put(starts, effects.stop, effects.acknowledge)
 
     async def _recall(self, batch: Sequence[Stimulus]) -> None:
@@ -300,7 +300,7 @@ class Scheduler:
         return (task, launch.working_dir(live.workflow, task)) if task.outputs else None
 
     async def _collect(self, fact: Fact, task: Task, folder: str) -> None:
-        file = self._launcher.output_file(fact.id)
+        file = self.launcher.output_file(fact.id)
         self._hear_fact(fact, await asyncio.to_thread(outputs.collect, task, folder, file, self.objects))
 
     def _hear_fact(self, fact: Fact, found: tuple[outputs.Found, list[str]]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from datetime import datetime
+from html import escape
 
 from wattle_jupyter.model import State
-from wattle_jupyter.wire import RunDetail, RunSummary, TaskRunView, WorkflowDetail, WorkflowSummary
+from wattle_jupyter.wire import RunDetail, RunSummary, TaskEnvironment, TaskRunView, WorkflowDetail, WorkflowSummary
 
 ICONS = {
     "created": "·",
@@ -20,18 +22,40 @@ ICONS = {
 }
 
 
-def columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Rows under their heads, each column as wide as its widest cell."""
+RUN_HEAD = ("run", "workflow", "state", "done", "took", "reason")
+TASK_HEAD = ("state", "task", "took", "attempts", "reason")
+
+
+def columns(head: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None) -> str:
+    """Rows under their heads, each column as wide as its widest cell. What goes beyond ``width`` is cut off."""
     lines = [tuple(head), *map(tuple, rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+    return "\n".join(fit("  ".join(map(str.ljust, line, widths)).rstrip(), width) for line in lines)
+
+
+def fit(line: str, width: int | None) -> str:
+    """The line, cut off with a ``…`` if it is longer than ``width``."""
+    return line if width is None or len(line) <= width else line[: max(1, width - 1)] + "…"
+
+
+def html(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The same as an HTML table; all text is escaped."""
+    top = "".join(f"<th style='text-align:left'>{escape(cell)}</th>" for cell in head)
+    body = "".join(
+        "<tr>" + "".join(f"<td style='text-align:left'>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def seconds(start: str | None, end: str | None) -> str:
     """The time between two instants: ``< 0.1 s``, ``0.4 s``, ``12 s``, ``3 min 20 s``, ``2 h 05 min``; else empty."""
     if not start or not end:
         return ""
-    took = max(0.0, (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds())
+    return duration(max(0.0, (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()))
+
+
+def duration(took: float) -> str:
+    """Seconds for people."""
     if took < 0.1:
         return "< 0.1 s"
     if took < 10:
@@ -47,13 +71,29 @@ def some(number: int, word: str) -> str:
     return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
-def workflows(found: Sequence[WorkflowSummary]) -> str:
+def workflows(found: Sequence[WorkflowSummary], width: int | None = None) -> str:
     rows = [(w["name"], str(w["total"]), w["mode"], w["status"], w["description"]) for w in found]
-    return columns(("workflow", "tasks", "mode", "latest run", "description"), rows)
+    return columns(("workflow", "tasks", "mode", "latest run", "description"), rows, width)
 
 
-def runs(found: Sequence[RunSummary]) -> str:
-    return columns(("run", "workflow", "state", "done", "took", "reason"), [_run_row(run) for run in found])
+def runs(found: Sequence[RunSummary], width: int | None = None) -> str:
+    return columns(RUN_HEAD, [_run_row(run) for run in found], width)
+
+
+def runs_html(found: Sequence[RunSummary]) -> str:
+    return html(RUN_HEAD, [_run_row(run) for run in found])
+
+
+def tasks(views: Sequence[TaskRunView], width: int | None = None) -> str:
+    return columns(TASK_HEAD, [_task_row(view) for view in views], width)
+
+
+def tasks_html(views: Sequence[TaskRunView]) -> str:
+    return html(TASK_HEAD, [_task_row(view) for view in views])
+
+
+def _task_row(view: TaskRunView) -> tuple[str, ...]:
+    return _state(view), view["task"], _took(view), str(view["attempts"]), view["reason"]
 
 
 def _run_row(run: RunSummary) -> tuple[str, ...]:
@@ -70,17 +110,16 @@ def definition(detail: WorkflowDetail) -> str:
     return f"{detail['name']}{about}\n{detail['total']} task{plural}, mode {detail['mode']}{params}"
 
 
-def status(detail: RunDetail, *, exact: bool) -> str:
+def status(detail: RunDetail, *, exact: bool, width: int | None = None) -> str:
     """A run's tasks. Only if ``exact`` with what differs from run to run: its id and how long things took."""
     reason = f" ({detail['reason']})" if detail["reason"] else ""
     head = f"{detail['workflow']}: {detail['state']}{reason}"
     if not exact:
         rows = [(_state(view), view["task"], view["reason"]) for view in detail["tasks"]]
         return f"{head}\n{columns(('state', 'task', 'reason'), rows)}"
-    timed = [(_state(v), v["task"], _took(v), str(v["attempts"]), v["reason"]) for v in detail["tasks"]]
     took = seconds(detail["started_at"], detail["ended_at"])
     about = f"run {detail['id'][:8]}" + (f", {took}" if took else "")
-    return f"{head}\n{about}\n{columns(('state', 'task', 'took', 'attempts', 'reason'), timed)}"
+    return f"{head}\n{about}\n{tasks(detail['tasks'], width)}"
 
 
 def summary(detail: RunDetail) -> str:
@@ -93,6 +132,22 @@ def summary(detail: RunDetail) -> str:
 def task_line(view: TaskRunView) -> str:
     took, reason = _took(view), view["reason"]
     return f"{_state(view):<11} {view['task']}" + (f"  {took}" if took else "") + (f"  ({reason})" if reason else "")
+
+
+def environment(found: TaskEnvironment) -> str:
+    """How a task is started: its command, where, by which interpreter, with which variables."""
+    lines = [
+        ("command", " ".join(map(shlex.quote, found["argv"]))),
+        ("folder", found["cwd"]),
+        ("interpreter", found["python"] or "none: `python3` of the PATH is taken for scripts"),
+        ("not yet known", ", ".join(found["missing"])),
+    ]
+    head = "\n".join(f"{name:<13}  {text}" for name, text in lines if text)
+    kinds = {"spec": "set by the workflow", "wattle": "set by wattle"}
+    blocks = [(title, [v for v in found["variables"] if v["source"] == kind]) for kind, title in kinds.items()]
+    told = [f"{title}:\n" + "\n".join(f"  {v['name']}={v['value']}" for v in some) for title, some in blocks if some]
+    removed = [f"taken away: {', '.join(found['removed'])}"] if found["removed"] else []
+    return "\n\n".join([head, *told, *removed, "All else is as in the environment of the server."])
 
 
 def asked(state: str, what: str) -> str:

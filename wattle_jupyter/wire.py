@@ -118,6 +118,26 @@ class TaskRunDetail(TaskRunView):
     outputs: list[ValueView]
 
 
+class VariableView(TypedDict):
+    """A variable of a task's environment that is not as the server's. ``secret``: ``value`` is masked."""
+
+    name: str
+    value: str
+    source: Literal["wattle", "spec"]
+    secret: bool
+
+
+class TaskEnvironment(TypedDict):
+    """How a task is started. What is not known before it starts stands as it is written, and in ``missing``."""
+
+    argv: list[str]
+    cwd: str
+    python: str | None
+    variables: list[VariableView]
+    removed: list[str]  # names of variables that the server has and the task does not get
+    missing: list[str]
+
+
 class WorkflowSummary(TypedDict):
     """``status`` is the state of the latest run, ``created`` before any."""
 

@@ -54,7 +54,7 @@ MUTANTS = (
             (
                 "scheduler.py",
                 "        if change:\n            await self._commit(change)\n        for run",
-                "        early = [self._launcher.spec(live, task, attempt) for live, task, attempt in effects.start]\n"
+                "        early = [self.launcher.spec(live, task, attempt) for live, task, attempt in effects.start]\n"
                 "        self._outbox.put(early, (), ())\n        await self._outbox.drained()\n"
                 "        if change:\n            await self._commit(change)\n        for run",
             ),

@@ -66,7 +66,7 @@ class TaskLogsHandler(WattleHandler):
 
     async def _page(self, file: LogFile, final_size: int | None) -> LogPage:
         limit = self._number("limit", PIECE // 4, MIN_PAGE, MAX_PAGE)
-        offset = self._number("offset", 0, -(1 << 53), 1 << 53)
+        offset = await self._offset(file)
         size = file.size()
         start = offset if offset >= 0 else max(0, size + offset)
         data = await asyncio.to_thread(file.read, start, limit)
@@ -76,6 +76,17 @@ class TaskLogsHandler(WattleHandler):
         text = decoder.decode(data, final=over)
         used = len(data) - len(decoder.getstate()[0])
         return LogPage(attempt=file.attempt, offset=start, next_offset=start + used, size=size, end=over, text=text)
+
+    async def _offset(self, file: LogFile) -> int:
+        """Where the page begins: ``since`` (seconds of the epoch) goes before ``offset``."""
+        text = self.get_query_argument("since", None)
+        if text is None:
+            return self._number("offset", 0, -(1 << 53), 1 << 53)
+        try:
+            when = float(text[:40])
+        except ValueError:
+            raise InvalidRequest(f"since must be a number of seconds since 1970, not {text[:40]!r}") from None
+        return await asyncio.to_thread(file.offset_at, when)
 
     async def _send_file(self, file: LogFile, name: str) -> None:
         self.set_header("Content-Type", "text/plain; charset=utf-8")

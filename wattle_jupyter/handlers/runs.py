@@ -82,6 +82,17 @@ class TaskHandler(WattleHandler):
         self.answer(await describe_task(self.engine, run, task))
 
 
+class TaskEnvironmentHandler(WattleHandler):
+    @reads
+    async def get(self, text: str, task: str) -> None:
+        run = await history.resolve(self.engine.store, text)
+        live = await history.load(self.engine.store, run)
+        if task not in live.workflow.tasks:
+            raise NotFound(f"run {run} has no task {task!r}")
+        attempt = live.newest_attempt(live.task_runs[task])
+        self.answer(self.engine.scheduler.launcher.describe(live.workflow, live.workflow.tasks[task], live, attempt))
+
+
 class TaskStopHandler(WattleHandler):
     @executes
     async def post(self, text: str, task: str) -> None:

@@ -7,7 +7,7 @@ import os
 
 from wattle_jupyter import history, library, paging, preflight, spec
 from wattle_jupyter.engine import Engine
-from wattle_jupyter.errors import InvalidRequest, SpecError
+from wattle_jupyter.errors import InvalidRequest, NotFound, SpecError
 from wattle_jupyter.handlers.base import WattleHandler, executes, reads, writes
 from wattle_jupyter.model import Json, Workflow
 from wattle_jupyter.shapes import describe
@@ -85,6 +85,15 @@ class WorkflowStartHandler(WattleHandler):
         workflow = spec.restore((await library.current(self.engine.store, name)).spec)
         run = await start(self.engine, workflow, body, self.username, self.key)
         self.answer(await self.engine.scheduler.detail(run), 201)
+
+
+class WorkflowTaskEnvironmentHandler(WattleHandler):
+    @reads
+    async def get(self, name: str, task: str) -> None:
+        workflow = spec.restore((await library.current(self.engine.store, name)).spec)
+        if task not in workflow.tasks:
+            raise NotFound(f"workflow {name} has no task {task!r}")
+        self.answer(self.engine.scheduler.launcher.describe(workflow, workflow.tasks[task], None, None))
 
 
 class RunsHandler(WattleHandler):

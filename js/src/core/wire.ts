@@ -118,6 +118,22 @@ export interface TaskRunDetail extends TaskRunView {
 }
 
 /** `status` is the state of the latest run, `created` before any. */
+export interface VariableView {
+  name: string;
+  value: string;
+  source: 'wattle' | 'spec';
+  secret: boolean;
+}
+
+export interface TaskEnvironment {
+  argv: string[];
+  cwd: string;
+  python: string | null;
+  variables: VariableView[];
+  removed: string[];
+  missing: string[];
+}
+
 export interface WorkflowSummary {
   name: string;
   hash: string;
