@@ -194,3 +194,31 @@ def test_a_headless_server_whose_store_is_removed_ends(make_engine: Make) -> Non
     engine.launch()
     shutil.rmtree(engine.store)
     until(lambda: engine.process.poll() is not None)
+
+
+def test_a_server_whose_store_is_removed_makes_a_new_one(make_server: Make) -> None:
+    server: ServerProcess = make_server()
+    server.launch()
+    before = server.get("info")["store"]
+    assert server.ended(server.run({"a": "true"}))["state"] == "completed"
+    shutil.rmtree(server.store)
+    until(lambda: server.request("GET", "info")[1].get("data", {}).get("store", before) != before)
+    assert server.get("runs")["data"] == []
+    assert server.ended(server.run({"a": "true"}))["state"] == "completed"
+    assert f"the store {server.store} was removed while it was in use; a new, empty one is made" in server.said()
+    assert server.end() == 0
+    assert "Traceback" not in server.said(), server.said()
+
+
+def test_a_server_whose_store_is_removed_during_a_run_goes_on_too(make_server: Make, tmp_path: Path) -> None:
+    server: ServerProcess = make_server()
+    server.launch()
+    before = server.get("info")["store"]
+    pid = server.running(server.run({"x": counting(tmp_path)}), "x")["history"][0]["pid"]
+    shutil.rmtree(server.store)
+    until(lambda: server.request("GET", "info")[1].get("data", {}).get("store", before) != before)
+    assert server.ended(server.run({"a": "true"}))["state"] == "completed"
+    (tmp_path / "gate").touch()
+    until(lambda: not psutil.pid_exists(pid))
+    assert server.end() == 0
+    assert "Traceback" not in server.said(), server.said()

@@ -26,6 +26,7 @@ from wattle_jupyter.handlers import routes
 from wattle_jupyter.places import ServerSign
 
 LOOK_AGAIN = 0.5  # seconds between tries to own a store that is not free
+BEAT = 3000  # milliseconds between looks at our own store
 
 
 class WattleApp(ExtensionApp):
@@ -60,7 +61,7 @@ class WattleApp(ExtensionApp):
         self._folder = places.configured(os.environ).folder
         self._put_up_sign()
         self._opening = asyncio.create_task(self._open())
-        self._pulse = PeriodicCallback(self._beat, 5000)
+        self._pulse = PeriodicCallback(self._beat, BEAT)
         self._pulse.start()
 
     def _put_up_sign(self) -> None:
@@ -144,11 +145,26 @@ class WattleApp(ExtensionApp):
         if self.engine is None:
             return
         engine, self.engine = self.engine, None
+        self._shut_door()
+        if engine.store.in_place():
+            door.close_door(self._folder)
+        await engine.close()
+
+    def _shut_door(self) -> None:
         if self._door is not None:
             self._door.stop()
             self._door_settings["wattle_engine"] = None
-            door.close_door(self._folder)
-        await engine.close()
+
+    async def _start_over(self, engine: Engine) -> None:
+        """The store was taken away: what it held is gone, and whoever comes next finds a new one."""
+        self.engine = self.web_settings["wattle_engine"] = None
+        self._set_trouble(f"the store {self._folder} was removed while it was in use; a new, empty one is made")
+        self._shut_door()
+        try:
+            await engine.close()
+        except (WattleError, OSError) as error:
+            self.log.warning("wattle: the removed store was not closed cleanly: %s", error)
+        await self._open()
 
     def current_activity(self) -> dict[str, Any] | None:
         """Keeps the server from being culled for idleness while work is pending."""
@@ -169,6 +185,8 @@ class WattleApp(ExtensionApp):
         return self.engine is not None and self.engine.scheduler.pending
 
     def _beat(self) -> None:
+        if self.engine is not None and not self.engine.store.in_place():
+            self._opening = asyncio.ensure_future(self._start_over(self.engine))
         if self._pending:
             from jupyter_server._tz import utcnow  # noqa: PLC0415 - what jupyter_server compares with
 

@@ -48,7 +48,7 @@ class HeadlessWattle(WattleApp):
         self._idle_check.start()
 
     def _end_if_idle(self) -> None:
-        if self.engine is not None and not (self._folder / "lock").exists():
+        if self.engine is not None and not self.engine.store.in_place():
             self.log.error("wattle: the store %s was removed, ending", self._folder)
             self.server.stop()
             return

@@ -88,6 +88,13 @@ class Store:
         finally:
             os.close(lock)
 
+    def in_place(self) -> bool:
+        """Is the folder still the one that was locked? People delete folders."""
+        try:
+            return os.path.samestat(os.fstat(self._lock), (self.folder / "lock").stat())
+        except OSError:
+            return False
+
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``query`` in the database's thread. It must not write."""
         if self._lock < 0:
