@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +19,11 @@ pytest_plugins = ["pytest_jupyter.jupyter_server"]
 # Nothing that a test starts may find the store or the configuration of whoever runs the tests.
 for _name in [name for name in os.environ if name.startswith(("WATTLE_", "JPY_"))]:
     del os.environ[_name]
+
+
+# A script that starts the tests in the background leaves them deaf to Ctrl-C, and all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True, scope="session")

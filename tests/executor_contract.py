@@ -155,13 +155,17 @@ class ExecutorContract:
         assert cwd == str(tmp_path)
 
     def test_a_task_starts_with_default_signals_and_the_usual_file_limit(self, store: Path) -> None:
+        before = signal.signal(signal.SIGQUIT, signal.SIG_IGN)  # as in whatever a script starts in the background
         code = """
 import resource, signal
 print([s.name for s in signal.Signals if signal.getsignal(s) == signal.SIG_IGN and s.name[3:] not in ("PIPE", "XFSZ")])
 print(signal.pthread_sigmask(signal.SIG_BLOCK, []))
 while resource.getrlimit(resource.RLIMIT_NOFILE) != USUAL: pass
 """.replace("USUAL", repr(resource.getrlimit(resource.RLIMIT_NOFILE)))
-        end, log = self.run_one(store, spec(sys.executable, "-S", "-c", code, timeout=10.0))
+        try:
+            end, log = self.run_one(store, spec(sys.executable, "-S", "-c", code, timeout=10.0))
+        finally:
+            signal.signal(signal.SIGQUIT, before)
         assert (end.code, log) == (0, b"[]\nset()\n")
 
     def test_200_short_tasks_each_run_once(self, store: Path, tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ async def test_a_run_is_found_by_id_prefix_and_last(tmp_path: Path) -> None:
 @asynchronous
 async def test_a_run_comes_back_with_newest_attempts_and_the_values_of_what_completed(tmp_path: Path) -> None:
     store = await Store.open(tmp_path)
-    kept = await keep(store, run_id("ab"), given={"x/y": 1})
+    kept = await keep(store, run_id("ab"), given={"x/y": Left("json", 1)})
     live = await history.load(store, kept.run.id)
     found = live.detail(7)
     assert (found["id"], found["workflow"], found["params"], found["seq"]) == (kept.run.id, "w", {"p": [1]}, 7)

@@ -31,8 +31,7 @@ class LiveRun:
     position: dict[str, int] = field(default_factory=dict)  # of each task in the plan's order
 
     def __post_init__(self) -> None:
-        given = {ref: Left("json", value) for ref, value in self.run.given.items()}
-        self.values = {**given, **self.values}
+        self.values = {**self.run.given, **self.values}
         self.counts = count(t.state.value for t in self.task_runs.values())
         self.position = {name: i for i, name in enumerate(self.task_runs)}
         self.recount()

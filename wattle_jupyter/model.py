@@ -172,6 +172,18 @@ class Workflow:
 # ---------------------------------------------------------------------------------------------- what happens to them
 
 
+Kind = Literal["json", "file", "object"]
+
+
+class Left(NamedTuple):
+    """What a task left under the name of one of its outputs."""
+
+    kind: Kind
+    ref: Json  # the value itself, the absolute path of a file, or the hash of an object in the store
+    size: int | None = None  # bytes
+    hash: str | None = None  # of a file's content, where the store kept a copy under it
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Run:
     """One execution of a workflow. ``snapshot`` is the spec as JSON, fixed at submit; ``snapshot_id`` is its row."""
@@ -189,7 +201,7 @@ class Run:
     parent_task_run: str | None = None
     scripts: dict[str, str] = field(default_factory=dict)  # task → path of its script's snapshot
     only: list[str] | None = None  # run just these tasks; the others are skipped from the start
-    given: dict[str, Json] = field(default_factory=dict)  # "task/key" → value, for tasks that are left out
+    given: dict[str, Left] = field(default_factory=dict)  # by "task/key", for tasks that are left out
     state: State = State.CREATED
     reason: str = ""
     cancel_at: float | None = None
@@ -246,18 +258,6 @@ class Attempt:
     ended_at: float | None = None
     peak_rss: int | None = None  # bytes
     log_size: int | None = None  # bytes, once it is final
-
-
-Kind = Literal["json", "file", "object"]
-
-
-class Left(NamedTuple):
-    """What a task left under the name of one of its outputs."""
-
-    kind: Kind
-    ref: Json  # the value itself, the absolute path of a file, or the hash of an object in the store
-    size: int | None = None  # bytes
-    hash: str | None = None  # of a file's content, where the store kept a copy under it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

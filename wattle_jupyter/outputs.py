@@ -122,10 +122,10 @@ def _take(line: str, values: dict[str, Json]) -> bool:
     return True
 
 
-def declared(task: Task, folder: str) -> dict[str, Json]:
+def declared(task: Task, folder: str) -> Found:
     """What can be said about a task's outputs without its having run here: the paths of its files."""
     return {
-        f"{task.name}/{name}": posixpath.normpath(posixpath.join(folder, output.path))
+        f"{task.name}/{name}": Left("file", posixpath.normpath(posixpath.join(folder, output.path)))
         for name, output in task.outputs.items()
         if output.path is not None
     }

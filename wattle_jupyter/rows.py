@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wattle_jupyter.change import Change
-from wattle_jupyter.model import Attempt, AttemptState, Run, State, TaskRun
+from wattle_jupyter.model import Attempt, AttemptState, Left, Run, State, TaskRun
 
 _RUN_FIXED = (
     "id", "workflow_id", "workflow", "workflow_hash", "params", "mode", "priority", "user", "cause", "parent_task_run",
@@ -134,6 +134,7 @@ def to_run(row: Sequence[Any], snapshot: Mapping[str, Any] | None = None) -> tup
 def _make_run(found: dict[str, Any], only: str | None, snapshot: Mapping[str, Any] | None) -> Run:
     for column in ("params", "scripts", "given"):
         found[column] = json.loads(found[column])
+    found["given"] = {ref: Left(*left) for ref, left in found["given"].items()}
     found["state"] = State(found["state"])
     snapshot_id = found.pop("workflow_id")
     return Run(

@@ -26,7 +26,7 @@ from wattle_jupyter.events import Hub
 from wattle_jupyter.executors import Executor, Fact
 from wattle_jupyter.launcher import Launcher
 from wattle_jupyter.liverun import LiveRun, Published, published
-from wattle_jupyter.model import AttemptState, Event, Json, Run, State, Task, Workflow
+from wattle_jupyter.model import AttemptState, Event, Json, Left, Run, State, Task, Workflow
 from wattle_jupyter.objects import Objects
 from wattle_jupyter.outbox import Outbox
 from wattle_jupyter.statemachine import Limits, StateMachine
@@ -383,7 +383,7 @@ class Scheduler:
         cause: str = "api",
         key: str | None = None,
         only: Sequence[str] | None = None,
-        given: Mapping[str, Json] | None = None,
+        given: Mapping[str, Left] | None = None,
     ) -> str:
         """Start a run. Returns its id, once it is committed.
 

@@ -11,7 +11,7 @@ from wattle_jupyter.handlers.base import WattleHandler, executes, reads, writes
 from wattle_jupyter.handlers.logs import TaskLogsHandler, TaskLogStreamHandler
 from wattle_jupyter.handlers.workflows import detail, load_spec, params_of
 from wattle_jupyter.liverun import LiveRun
-from wattle_jupyter.model import Json, Workflow
+from wattle_jupyter.model import Left, Workflow
 from wattle_jupyter.plan import Plan
 from wattle_jupyter.wire import TaskRunView, WorkerView
 
@@ -124,8 +124,8 @@ class WorkerStartHandler(WattleHandler):
         )
         self.answer(await self.engine.scheduler.detail(run), 201)
 
-    async def _given(self, definition: Workflow, worker: str) -> dict[str, Json]:
-        given: dict[str, Json] = {}
+    async def _given(self, definition: Workflow, worker: str) -> dict[str, Left]:
+        given: dict[str, Left] = {}
         for name in Plan(definition).upstream[worker]:
             task = definition.tasks[name]
             given.update(outputs.declared(task, launch.working_dir(definition, task)))

@@ -78,8 +78,10 @@ class Keeper:
 
     def _catch_signals(self) -> None:
         signal.set_wakeup_fd(self._wake_out, warn_on_full_buffer=False)
-        for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
-            # a handler, not SIG_IGN: tasks would inherit that
+        # handlers, not SIG_IGN: tasks would inherit that. A server that a script started in the background brings some
+        # along: its shell ignored SIGINT and SIGQUIT
+        ignored = {number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN}
+        for number in {signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, *ignored}:
             signal.signal(number, lambda *_: None)
 
     def _guard(self, step: Callable[[], None]) -> None:
