@@ -21,14 +21,16 @@ from typing import TYPE_CHECKING, Any
 from wattle_jupyter._version import __version__
 
 if TYPE_CHECKING:
+    from wattle_jupyter.dsl import Workflow
     from wattle_jupyter.passing import emit, input  # noqa: F401
     from wattle_jupyter.run import Run, attach, runs
 
-__all__ = ["Run", "__version__", "attach", "emit", "runs"]
+__all__ = ["Run", "Workflow", "__version__", "attach", "emit", "runs"]
 
 # `input` is not in `__all__`: a star import must not take the builtin's place
 _HOMES = {
     "Run": "wattle_jupyter.run",
+    "Workflow": "wattle_jupyter.dsl",
     "attach": "wattle_jupyter.run",
     "emit": "wattle_jupyter.passing",
     "input": "wattle_jupyter.passing",

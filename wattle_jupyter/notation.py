@@ -1,4 +1,5 @@
-"""Text to data: YAML (the 1.2 core schema), JSON and TOML, each with limits and with errors that name the line.
+"""Text to data: YAML (the 1.2 core schema), JSON and TOML, each with limits and with errors that name the line; and
+data to YAML.
 
 YAML is built from the parser's events, not by a loader: that gives the line of every key, refuses duplicate keys, and
 counts what aliases expand to, so that a small text can not become a large one.
@@ -270,3 +271,94 @@ def split_arrow(key: str) -> tuple[str, list[str] | None]:
     """``clean <- a, b`` as ``("clean", ["a", "b"])``; None for the needs of a key without an arrow."""
     name, arrow, needs = key.partition("<-")
     return name.strip(), [need.strip() for need in needs.split(",")] if arrow else None
+
+
+# ------------------------------------------------------------------------------------------------------------- writing
+
+_BARE = re.compile(r"[A-Za-z0-9_./~$(][^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]*")
+_BARE_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_BLOCK_TEXT = re.compile(r"(?![\s#])[^\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]*")
+_ESCAPED = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+_WORDS_OF_1_1 = frozenset(
+    ["y", "n", "yes", "no", "on", "off", "true", "false", "null"]
+)  # what older readers take them for
+_NUMBER_OF_1_1 = re.compile(r"[-+.\d][\d_.,:eExoXOa-fA-F+-]*[Zz]?([ tT][\d:.+-]*[Zz]?)?")
+
+
+def yaml_text(data: Mapping[str, Json]) -> str:
+    """A mapping of JSON values as YAML in block style, in the mapping's order; :func:`yaml_data` reads the same back.
+
+    Text of several lines is a block (``|``) where that can hold it.
+    """
+    return "".join(f"{line}\n" for line in _mapping_lines(data, ""))
+
+
+def _mapping_lines(data: Mapping[str, Json], indent: str) -> Iterator[str]:
+    for key, value in data.items():
+        yield from _entry_lines(f"{indent}{_key_text(key)}:", value, indent)
+
+
+def _entry_lines(head: str, value: Json, indent: str) -> Iterator[str]:
+    deeper = f"{indent}  "
+    if isinstance(value, Mapping) and value:
+        yield head
+        yield from _mapping_lines(value, deeper)
+    elif isinstance(value, list | tuple) and value:
+        yield head
+        for item in value:
+            yield from _item_lines(item, deeper)
+    elif isinstance(value, str) and "\n" in value and (mark := _block_mark(value)):
+        yield f"{head} {mark}"
+        lines = value.split("\n")
+        lines = lines if mark == "|-" else lines[:-1]
+        yield from (f"{deeper}{line}" if line else "" for line in lines)
+    else:
+        yield f"{head} {_flow(value)}" if value is not None else head
+
+
+def _item_lines(item: Json, indent: str) -> Iterator[str]:
+    if isinstance(item, Mapping | list | tuple) and item:
+        yield f"{indent}-"
+        deeper = f"{indent}  "
+        if isinstance(item, Mapping):
+            yield from _mapping_lines(item, deeper)
+        else:
+            for inner in item:
+                yield from _item_lines(inner, deeper)
+    else:
+        yield f"{indent}- {_flow(item)}"
+
+
+def _block_mark(text: str) -> str | None:
+    """How a block of this text begins; None if a block cannot hold it."""
+    if not _BLOCK_TEXT.fullmatch(text) or text.endswith("\n\n"):
+        return None
+    return "|" if text.endswith("\n") else "|-"
+
+
+def _flow(value: Json) -> str:
+    if isinstance(value, str):
+        return _bare(value) or _quoted(value)
+    if isinstance(value, Mapping):
+        return "{}"
+    if isinstance(value, list | tuple):
+        return "[]"
+    return json.dumps(value)
+
+
+def _key_text(key: str) -> str:
+    return key if _BARE_KEY.fullmatch(key) and key.lower() not in _WORDS_OF_1_1 else _quoted(key)
+
+
+def _bare(text: str) -> str | None:
+    """The text without quotes if every reader takes it for this text."""
+    odd = ": " in text or " #" in text or text[-1:] in (" ", ":", "\t") or "\t#" in text or ":\t" in text
+    if odd or not _BARE.fullmatch(text) or not isinstance(_plain(text), str) or text.startswith(("---", "...")):
+        return None
+    return None if text.lower() in _WORDS_OF_1_1 or _NUMBER_OF_1_1.fullmatch(text) else text
+
+
+def _quoted(text: str) -> str:
+    if "'" not in text and text.isprintable() and '"' in text:
+        return f"'{text}'"
+    return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(text, ensure_ascii=False))

@@ -7,6 +7,7 @@ braces are plain text, outputs may be missing, and a failure cancels the run, as
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from hashlib import blake2b
@@ -18,7 +19,7 @@ from wattle_jupyter import command, template
 from wattle_jupyter.checks import Draft, Findings, check_head, check_tasks
 from wattle_jupyter.errors import SpecError, TooLarge
 from wattle_jupyter.model import Call, Json, Output, Task, Workflow
-from wattle_jupyter.notation import Where, json_data, split_arrow, toml_data, yaml_data
+from wattle_jupyter.notation import Where, json_data, split_arrow, toml_data, yaml_data, yaml_text
 from wattle_jupyter.shapes import HeadShape, OutputShape, TaskShape, WorkerShape, describe, faults, is_path
 
 MAX_TASKS = 100_000
@@ -59,6 +60,12 @@ def dump(workflow: Workflow) -> dict[str, Json]:
     """The canonical form: what :func:`load` turns into an equal workflow. Defaults are left out."""
     head = _changed(workflow, Workflow(name="", tasks={}), skip=("name", "tasks"))
     return {"name": workflow.name, **head, "tasks": {name: _dump_task(t) for name, t in workflow.tasks.items()}}
+
+
+def to_yaml(workflow: Workflow) -> str:
+    """The workflow as YAML for people, which reads back as an equal one; commands as one types them."""
+    form = dump(workflow)
+    return yaml_text({**form, "tasks": {name: _readable(task) for name, task in form["tasks"].items()}})
 
 
 def restore(form: Mapping[str, Json]) -> Workflow:
@@ -316,6 +323,20 @@ def _unescaped(text: str) -> str:
 
 
 # ------------------------------------------------------------------------------------------------------- writing
+
+
+def _readable(form: dict[str, Json]) -> Json:
+    """A task's form with its arguments as a command line and whole seconds as such, if they mean the same."""
+    run = form.get("run")
+    if isinstance(run, list):
+        line = shlex.join(run)
+        if command.parse(line) == (tuple(run), None):
+            form = {**form, "run": line}
+    if set(form) == {"run"} and isinstance(form["run"], str):
+        return form["run"]
+    return {
+        key: int(value) if isinstance(value, float) and value.is_integer() else value for key, value in form.items()
+    }
 
 
 def _changed(thing: Task | Workflow | Call, default: Task | Workflow | Call, skip: tuple[str, ...]) -> dict[str, Json]:
