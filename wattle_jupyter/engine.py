@@ -35,7 +35,9 @@ class Engine:
         log: logging.Logger | None = None,
     ) -> Engine:
         """Own the store in ``folder`` and take up what went on in it. Raises Unavailable with reason and cure."""
-        store = await Store.open(folder)
+        store = await Store.open(folder, keep_backups=settings.store.keep_backups)
+        if str(store.rejoined):
+            (log or logging.getLogger("wattle")).warning("wattle: %s", store.rejoined)
         limits = Limits(
             slots=settings.scheduler.slots,
             max_active_runs=settings.scheduler.max_active_runs,

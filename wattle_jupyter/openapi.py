@@ -115,6 +115,8 @@ def _answer(operation: Operation) -> dict[str, Any]:
         return {"description": "OK", "content": {operation.media: {"schema": {"type": "object"}}}}
     is_wire = isinstance(operation.answer, type) and operation.answer.__module__ == wire.__name__
     data: dict[str, Any] = {"$ref": _REF.format(model=operation.answer.__name__)} if is_wire else {"type": "object"}
+    if operation.listed:
+        data = {"type": "array", "items": data}
     if operation.paged:
         page = {"data": {"type": "array", "items": data}, "pagination": {"$ref": _REF.format(model="Pagination")}}
         data = {"type": "object", "properties": page, "required": ["data", "pagination"]}

@@ -19,7 +19,8 @@ STREAM = ("offset", "attempt")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One verb on one path. ``answer`` is the type of ``data``; ``paged`` wraps it into a page."""
+    """One verb on one path. ``answer`` is the type of ``data``; ``paged`` wraps it into a page,
+    ``listed`` into a plain list."""
 
     verb: Literal["GET", "HEAD", "POST", "PUT", "DELETE"]
     path: str
@@ -27,6 +28,7 @@ class Operation:
     summary: str
     answer: Any = None
     paged: bool = False
+    listed: bool = False
     bytes_body: bool = False  # the body is taken as it is
     body: tuple[str, ...] = ()  # fields of the body, all optional
     spec_body: bool = False  # the body is a workflow spec
@@ -149,6 +151,14 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         verb="PUT", path="objects/{hash}", action="write", summary="Put an object into the store.",
         answer=dict[str, Any], bytes_body=True, status=201,
+    ),
+    Operation(
+        verb="GET", path="backups", action="read", summary="Backups of the database, the newest first.",
+        answer=wire.BackupView, listed=True,
+    ),
+    Operation(
+        verb="POST", path="backups", action="write", summary="Copy the database into the store's folder of backups.",
+        answer=wire.BackupView, status=201,
     ),
     Operation(
         verb="GET", path="events", action="read", summary="Committed changes as they happen.",

@@ -51,6 +51,7 @@ class Store:
     dir: str | None = None
     max_object: int = 2 * 1024**3
     keep_outputs: int = 100 * 1024**2
+    keep_backups: int = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,7 @@ TABLE = (
     Setting("store", "dir", "text", "`wattle` in Jupyter's data folder", "folder of database, logs and results"),
     Setting("store", "max_object", "bytes", "2GiB", "largest Python object that tasks pass on", 1024, 1024**5),
     Setting("store", "keep_outputs", "bytes", "100MiB", "largest declared file of which a copy is kept", 0, 1024**5),
+    Setting("store", "keep_backups", "int", "10", "backups of the database that are kept in the store", 1, 1000),
     Setting("logging", "level", "level", "info", "least level that is logged: debug, info, warning or error"),
 )
 

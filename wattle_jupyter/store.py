@@ -8,7 +8,7 @@ Every transaction is one function that runs whole in the database's thread, out 
 from __future__ import annotations
 
 import asyncio
-import fcntl
+import contextlib
 import json
 import os
 import sqlite3
@@ -21,15 +21,16 @@ from typing import Any, TypeVar
 
 import aiosqlite
 
-from wattle_jupyter import rows
+from wattle_jupyter import backups, rejoin, rows
+from wattle_jupyter.backups import Backup
 from wattle_jupyter.change import Change
-from wattle_jupyter.errors import StoreLocked, StoreUnavailable
+from wattle_jupyter.errors import StoreUnavailable
+from wattle_jupyter.guard import DATABASE, Mark, make_folders, read_mark, take_lock, write_mark
+from wattle_jupyter.migrations import SCHEMA
 from wattle_jupyter.model import Event
+from wattle_jupyter.rejoin import Rejoined
 
 T = TypeVar("T")
-
-SCHEMA = 1
-"""Number of the newest migration."""
 
 _PRAGMAS = (
     "PRAGMA locking_mode = EXCLUSIVE",
@@ -43,36 +44,56 @@ _PRAGMAS = (
 class Store:
     """An open store. Make one with :meth:`open`, end it with :meth:`close`."""
 
-    def __init__(self, folder: Path, db: aiosqlite.Connection, lock: int) -> None:
+    def __init__(self, folder: Path, db: aiosqlite.Connection, lock: int, keep_backups: int = backups.KEPT) -> None:
         self.folder = folder
         self.id = ""
         self.epoch = 0
         self.generation = uuid.uuid4().hex
+        self.rejoined = Rejoined()
+        self._keep_backups = keep_backups
         self._db = db
         self._lock = lock
+        self._mark: Mark | None = None  # what to leave behind
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, folder: Path) -> Store:
-        """Take the lock, bring the schema up to date, read who we are.
+    async def open(cls, folder: Path, *, keep_backups: int = backups.KEPT) -> Store:
+        """Take the lock, look whether the database is sound, bring the schema up to date, read who we are.
 
         Raises StoreLocked if another server owns it, StoreUnavailable if it cannot be used, each with the cure.
         """
         make_folders(folder)
         lock = take_lock(folder)
         try:
-            db = await _connect(folder / "wattle.db")
+            refusal = backups.refusal(folder)
+            if refusal is not None:
+                raise refusal
+            db = await _connect(folder)
         except BaseException:
             os.close(lock)
             raise
-        store = cls(folder, db, lock)
+        store = cls(folder, db, lock, keep_backups)
         try:
-            await store.write(_prepare_schema(folder))
-            store.id, store.epoch = await store.write(_identity)
+            await store._prepare(read_mark(folder))
         except BaseException:
             await store.close()
             raise
         return store
+
+    async def _prepare(self, mark: Mark) -> None:
+        if not mark.closed:
+            await self.read(lambda db: backups.look_through(db, self.folder))
+        if 0 < await self.read(lambda db: _schema(db, self.folder)) < SCHEMA:
+            await self.back_up(f"before-schema-{SCHEMA}")
+        await self.write(_migrate)
+        session = uuid.uuid4().hex
+        self.id, self.epoch, self.rejoined = await self.write(lambda db: _identity(db, self.folder, mark, session))
+        write_mark(self.folder, Mark(session))
+        self._mark = Mark(session, closed=True)
+
+    async def back_up(self, why: str) -> Backup:
+        """Copy the database into ``backups/``. Writes wait: some 6 ms for each MB. Raises StoreUnavailable."""
+        return await self.read(lambda db: backups.make(db, self.folder, why, self._keep_backups))
 
     async def close(self) -> None:
         """Close the database, then let the lock go. Safe to call twice."""
@@ -85,6 +106,9 @@ class Store:
     async def _close(self, lock: int) -> None:
         try:
             await self._db.close()
+            if self._mark is not None:
+                with contextlib.suppress(StoreUnavailable):  # the next one looks through the database then
+                    write_mark(self.folder, self._mark)
         finally:
             os.close(lock)
 
@@ -105,7 +129,9 @@ class Store:
             return await asyncio.shield(task)
         except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError):
             raise  # an error of our own: trying again would not help
-        except sqlite3.Error as error:
+        except sqlite3.DatabaseError as error:
+            if backups.is_damage(error):
+                raise backups.trouble(self.folder, error) from error
             raise StoreUnavailable(f"the store {self.folder} cannot be used: {error}; see `wattle doctor`") from error
 
     async def write(self, transaction: Callable[[sqlite3.Connection], T]) -> T:
@@ -164,7 +190,8 @@ def _text(body: Mapping[str, Any]) -> str:
     return json.dumps(body, separators=(",", ":"))
 
 
-async def _connect(path: Path) -> aiosqlite.Connection:
+async def _connect(folder: Path) -> aiosqlite.Connection:
+    path = folder / DATABASE
     db = aiosqlite.connect(path, isolation_level=None, cached_statements=256)
     # the thread must never keep a server alive whose stop went wrong; close() is still what ends it
     db._thread.daemon = True
@@ -177,47 +204,8 @@ async def _connect(path: Path) -> aiosqlite.Connection:
         await db.execute_fetchall("COMMIT")
     except (sqlite3.Error, OSError) as error:
         await db.close()
-        raise StoreUnavailable(
-            f"{path} cannot be opened as a database: {error}; move it away and put a backup in its place"
-        ) from error
+        raise backups.trouble(folder, error) from error
     return db
-
-
-def make_folders(folder: Path) -> None:
-    """Create the store's folders, for their owner only. Raises StoreUnavailable if that is not possible."""
-    try:
-        for part in (folder, folder / "attempts", folder / "objects", folder / "backups"):
-            part.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(0o700)
-    except OSError as error:
-        raise StoreUnavailable(
-            f"the store {folder} cannot be written: {error.strerror}; set WATTLE_STORE__DIR to a folder of your own"
-        ) from error
-
-
-def take_lock(folder: Path) -> int:
-    """The store's lock as an open descriptor. Raises StoreLocked if another process has it."""
-    try:
-        fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise _unusable_lock(folder, error) from error
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(fd)
-        what = "belongs to another server that runs now; use that one, or end it"
-        raise StoreLocked(f"the store {folder} {what}") from error
-    except OSError as error:
-        os.close(fd)
-        raise _unusable_lock(folder, error) from error
-    return fd
-
-
-def _unusable_lock(folder: Path, error: OSError) -> StoreUnavailable:
-    return StoreUnavailable(
-        f"the lock of the store {folder} cannot be taken: {error.strerror}; "
-        "set WATTLE_STORE__DIR to a folder of your own on a local disk"
-    )
 
 
 def _migration(number: int) -> str:
@@ -226,22 +214,30 @@ def _migration(number: int) -> str:
     return (folder / name).read_text()
 
 
-def _prepare_schema(folder: Path) -> Callable[[sqlite3.Connection], None]:
-    def transaction(db: sqlite3.Connection) -> None:
-        found = db.execute("PRAGMA user_version").fetchone()[0]
-        if not found and db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            raise StoreUnavailable(f"{folder / 'wattle.db'} is the database of another program; move it away")
-        if found > SCHEMA:
-            raise StoreUnavailable(
-                f"the store {folder} was written by a newer wattle-jupyter (schema {found}, this one knows {SCHEMA}); "
-                "upgrade this installation"
-            )
-        for number in range(found + 1, SCHEMA + 1):
-            for statement in split(_migration(number)):
-                db.execute(statement)
-            db.execute(f"PRAGMA user_version = {number:d}")
+def _schema(db: sqlite3.Connection, folder: Path) -> int:
+    """The schema of what is there, 0 for nothing. Raises StoreUnavailable if it is not for us."""
+    found = int(db.execute("PRAGMA user_version").fetchone()[0])
+    if not found and db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        raise StoreUnavailable(f"{folder / DATABASE} is the database of another program; move it away")
+    if found > SCHEMA:
+        raise StoreUnavailable(
+            f"the store {folder} was written by a newer wattle-jupyter (schema {found}, this one knows {SCHEMA}); "
+            f"upgrade this installation{_older_backup(folder, found)}"
+        )
+    return found
 
-    return transaction
+
+def _older_backup(folder: Path, schema: int) -> str:
+    """The upgrade made one before it changed anything: the way back for those who need it."""
+    made = [b.name for b in backups.listed(folder) if b.why in (f"before-schema-{n}" for n in range(2, schema + 1))]
+    return f", or go back to what it was before: `wattle restore {made[0]}`" if made else ""
+
+
+def _migrate(db: sqlite3.Connection) -> None:
+    for number in range(db.execute("PRAGMA user_version").fetchone()[0] + 1, SCHEMA + 1):
+        for statement in split(_migration(number)):
+            db.execute(statement)
+        db.execute(f"PRAGMA user_version = {number:d}")
 
 
 def split(script: str) -> Iterable[str]:
@@ -254,9 +250,12 @@ def split(script: str) -> Iterable[str]:
             statement = ""
 
 
-def _identity(db: sqlite3.Connection) -> tuple[str, int]:
+def _identity(db: sqlite3.Connection, folder: Path, mark: Mark, session: str) -> tuple[str, int, Rejoined]:
     known = dict(db.execute("SELECT key, value FROM meta").fetchall())
     if "id" not in known:
         known = {"id": uuid.uuid4().hex, "epoch": "0", "created_at": repr(time.time())}
         db.executemany("INSERT INTO meta VALUES (?, ?)", known.items())
-    return known["id"], int(known["epoch"])
+    was_here = known.get("session") == mark.session
+    rejoined = Rejoined() if was_here else rejoin.rejoin(db, folder)
+    db.execute("INSERT OR REPLACE INTO meta VALUES ('session', ?)", (session,))
+    return known["id"], int(known["epoch"]), rejoined

@@ -251,6 +251,16 @@ class EventsMessage(TypedDict):
     events: list[EventView]
 
 
+class BackupView(TypedDict):
+    """A copy of the database. ``name`` is what `wattle restore` takes."""
+
+    name: str
+    path: str
+    why: str
+    created_at: str
+    size: int
+
+
 class LogEndMessage(TypedDict):
     """All bytes of this log were sent; ``size`` is their number."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from wattle_jupyter.handlers import logs, meta, objects, runs, socket, workers, workflows
+from wattle_jupyter.handlers import care, logs, meta, objects, runs, socket, workers, workflows
 
 HANDLERS: dict[str, type[Any]] = {
     "info": meta.InfoHandler,
@@ -34,6 +34,7 @@ HANDLERS: dict[str, type[Any]] = {
     "runs/{run}/tasks/{task}/logs": logs.TaskLogsHandler,
     "runs/{run}/tasks/{task}/logs/stream": logs.TaskLogStreamHandler,
     "objects/{hash}": objects.ObjectHandler,
+    "backups": care.BackupsHandler,
     "events": meta.EventsHandler,
     "events/ws": socket.SocketHandler,
 }

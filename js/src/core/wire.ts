@@ -156,6 +156,15 @@ export interface Pagination {
   has_prev: boolean;
 }
 
+/** A copy of the database. `name` is what `wattle restore` takes. */
+export interface BackupView {
+  name: string;
+  path: string;
+  why: string;
+  created_at: string;
+  size: number;
+}
+
 /** One committed change. What `body` holds follows from `kind`. */
 export type EventView = { seq: number; run: string | null; at: string } & (
   | { kind: 'run.created'; body: { run: RunDetail } }
