@@ -145,7 +145,7 @@ class Client:
         found, connection = owner.find(self.store, start=self.start, timeout=timeout)
         door = _Door(connection)
         try:
-            door.blocksize = PIECE  # type: ignore[attr-defined]  # bytes of a file that are sent at a time
+            door.blocksize = PIECE  # bytes of a file that are sent at a time
             with contextlib.suppress(BrokenPipeError):  # refused before all was sent: the answer says why
                 door.request(method, _url(found.base_path, path, query), body, {**_TYPES, **headers})
             return door, door.getresponse()

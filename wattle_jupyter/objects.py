@@ -78,10 +78,11 @@ class Objects:
 
     def keep(self, source: str) -> tuple[str, int] | None:
         """Keep a copy of a file: hash and bytes. None for what is no file or larger than the limit. Raises OSError."""
-        fd = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(fd, "rb") as file:
-            found = os.fstat(fd)
-            if not stat.S_ISREG(found.st_mode) or found.st_size > self.keep_limit:
+        file = open_file(source)
+        if file is None:
+            return None
+        with file:
+            if os.fstat(file.fileno()).st_size > self.keep_limit:
                 return None
             with self.writer() as writer:
                 writer.copy(file, self.keep_limit)
@@ -201,6 +202,15 @@ class Writer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def open_file(path: str | os.PathLike[str]) -> BufferedReader | None:
+    """A file to read; None for a folder and for what could block. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        return None
+    return os.fdopen(fd, "rb")
 
 
 def hash_of(file: BinaryIO) -> str:

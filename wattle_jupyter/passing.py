@@ -6,6 +6,7 @@ whatever interpreter they run: stdlib only, cloudpickle where it is there.
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import math
@@ -155,11 +156,25 @@ def keep(objects: Objects, value: object, what: str) -> dict[str, Any]:
 
 
 def _pickler(file: Any) -> pickle.Pickler:
+    return _kind_of_pickler()(file, protocol=5)
+
+
+@functools.cache
+def _kind_of_pickler() -> type[pickle.Pickler]:
+    """cloudpickle's where it is there: what lives in a notebook goes by value."""
     try:
-        from cloudpickle import CloudPickler  # noqa: PLC0415  by value what lives in a notebook, where it is there
+        from cloudpickle import CloudPickler  # noqa: PLC0415  by now somebody has something to pickle
     except ImportError:
-        return pickle.Pickler(file, protocol=5)
-    return CloudPickler(file, protocol=5)  # type: ignore[no-any-return]  # it has no types
+        return pickle.Pickler
+
+    class Pickler(CloudPickler):  # type: ignore[misc]  # it has no types
+        def reducer_override(self, obj: Any) -> Any:
+            streams = (sys.stdin, sys.stdout, sys.stderr)
+            if isinstance(obj, io.IOBase) and not isinstance(obj, io.BytesIO | io.StringIO) and obj not in streams:
+                raise TypeError("an open file belongs to its process")  # cloudpickle would send what is in it
+            return super().reducer_override(obj)
+
+    return Pickler
 
 
 class _Nowhere(io.RawIOBase):

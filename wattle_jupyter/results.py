@@ -43,7 +43,7 @@ class Outputs(Mapping[str, Any]):
         return f"<Outputs of {self._task}: {listed or 'none'}>"
 
     def one(self, name: str) -> Any:
-        """Raises Conflict before the task ended, RunFailed if it did not complete, NotFound for what it did not leave."""
+        """Raises Conflict before the task ended, RunFailed if it did not complete, NotFound if it is not there."""
         self._check_completed()
         if name not in self._views:
             close = get_close_matches(name, self._views, 1, 0.6)

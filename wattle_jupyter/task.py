@@ -199,8 +199,8 @@ def show(kind: type[BaseException], error: BaseException, trace: types.Traceback
 
 
 def _from_the_users_code(trace: types.TracebackType | None) -> types.TracebackType | None:
-    ours = (_HERE, os.path.dirname(asyncio.__file__))
-    while trace is not None and os.path.dirname(trace.tb_frame.f_code.co_filename) in ours:
+    ours = (_HERE, os.path.dirname(asyncio.__file__), ast.__file__)
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(ours):
         trace = trace.tb_next
     return trace
 

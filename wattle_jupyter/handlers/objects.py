@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import stat
 from io import BufferedReader
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 from jupyter_server.auth.decorator import authorized
@@ -17,9 +16,9 @@ from tornado.iostream import StreamClosedError
 from wattle_jupyter import history
 from wattle_jupyter.errors import InvalidRequest, NotFound, TooLarge, Unavailable, WattleError
 from wattle_jupyter.follower import Upload
-from wattle_jupyter.handlers.base import RESOURCE, WattleHandler, reads
+from wattle_jupyter.handlers.base import RESOURCE, Method, WattleHandler, reads
 from wattle_jupyter.model import Value
-from wattle_jupyter.objects import PIECE, Writer, size_text
+from wattle_jupyter.objects import PIECE, Writer, open_file, size_text
 
 _UNBOUNDED = 1 << 62  # a follower leaves the limit to the owner
 
@@ -88,12 +87,11 @@ class ObjectHandler(FileHandler):
             )
         await super().prepare(_redirect_to_login=_redirect_to_login)
         if self.request.method == "PUT" and not self._finished:
+            connection: Any = self.request.connection
+            connection.set_max_body_size(2 * self.max_body)  # what comes in pieces is read to its end, to say why not
             await self.begin(self.path_args[0])
 
-    @web.authenticated
-    @authorized("write", RESOURCE)
-    async def begin(self, name: str) -> None:
-        """Who may write is asked before the first byte goes to the disk."""
+    async def _begin(self, name: str) -> None:
         follower = self.settings.get("wattle_follower")
         if follower is not None:
             length = self.request.headers.get("Content-Length", "")
@@ -104,6 +102,9 @@ class ObjectHandler(FileHandler):
             objects = self.engine.scheduler.objects
             objects.path(name)
             self._writer = await asyncio.to_thread(objects.writer)
+
+    # who may write is asked before the first byte goes to the disk
+    begin = cast("Method", web.authenticated(authorized("write", RESOURCE)(_begin)))
 
     async def data_received(self, chunk: bytes) -> None:  # type: ignore[override]  # tornado awaits what it is given
         if self._upload is not None:
@@ -182,17 +183,15 @@ class OutputHandler(FileHandler):
     def _open(self, value: Value) -> BufferedReader:
         """The copy that was kept, else the file as long as it looks the same. Raises NotFound."""
         kept = self.engine.scheduler.objects.kept(value.hash, value.ref) if value.hash else None
-        path: Any = kept or value.ref
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            file = open_file(kept or value.ref)
         except OSError as error:
             raise NotFound(f"{value.ref}, the output {value.name}, is gone: {error.strerror}; {_NOT_KEPT}") from None
-        file = os.fdopen(fd, "rb")
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode) or (kept is None and found.st_size != value.size):
+        if file is None:
+            raise NotFound(f"{value.ref}, the output {value.name}, is not a file; of folders no copies are kept")
+        if kept is None and os.fstat(file.fileno()).st_size != value.size:
             file.close()
-            what = "is no file" if not stat.S_ISREG(found.st_mode) else "has changed since the task left it"
-            raise NotFound(f"{value.ref}, the output {value.name}, {what}; {_NOT_KEPT}")
+            raise NotFound(f"{value.ref}, the output {value.name}, has changed since the task left it; {_NOT_KEPT}")
         return file
 
 
