@@ -113,3 +113,61 @@ def test_ctrl_c_detaches_and_the_run_goes_on(engine: EngineProcess, tmp_path: Pa
     assert json.loads(wattle("status", "last", "--json", store=engine.store).stdout)["state"] == "running"
     wattle("cancel", "last", store=engine.store)
     assert wattle("attach", "last", store=engine.store).returncode == 1
+
+
+def test_what_a_program_cannot_have_is_json_as_well(engine: EngineProcess) -> None:
+    done = wattle("show", "nothing", "--json", store=engine.store)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert json.loads(done.stderr)["error"] == "NotFound"
+
+
+def test_an_engine_that_cannot_be_reached_is_code_3(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = wattle("ps", store=tmp_path / "file" / "store")
+    assert done.returncode == 3
+    assert "cannot be used" in done.stderr
+
+
+def test_a_whole_run_is_followed_as_lines_of_json(engine: EngineProcess, tmp_path: Path) -> None:
+    (tmp_path / "two.yaml").write_text("tasks:\n  a: echo one\n  b: {run: echo two, needs: [a]}\n")
+    wattle("run", "two.yaml", store=engine.store, cwd=tmp_path)
+    done = wattle("logs", "last", "-f", "--json", store=engine.store)
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [
+        {"task": "a", "line": "one"}, {"task": "b", "line": "two"},
+    ]  # fmt: skip
+    assert wattle("logs", "last", "-f", store=engine.store).stdout == "a │ one\nb │ two\n", "no colours in a pipe"
+
+
+def test_ctrl_c_while_following_leaves_the_run(engine: EngineProcess, tmp_path: Path) -> None:
+    (tmp_path / "long.yaml").write_text("tasks:\n  a: echo begun; sleep 600\n  b: sleep 600\n")
+    wattle("run", "long.yaml", store=engine.store, cwd=tmp_path)
+    environ = {**os.environ, "WATTLE_STORE__DIR": str(engine.store)}
+    command = [sys.executable, "-m", "wattle_jupyter", "logs", "last", "-f"]
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "a │ begun\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        assert process.stdout.read() == "Detached; `wattle logs last -f` follows again\n"
+    assert json.loads(wattle("status", "last", "--json", store=engine.store).stdout)["state"] == "running"
+    wattle("cancel", "last", store=engine.store)
+
+
+def test_a_workflow_is_deleted_once_somebody_said_yes(
+    engine: EngineProcess, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine.post("workflows", {"name": "old", "tasks": {"a": "true"}})
+    asked: list[str] = []
+
+    def answer(text: str, said: str) -> str:
+        asked.append(text)
+        return said
+
+    def delete(said: str) -> verbs.Outcome:
+        scene = verbs.Scene(write=print, store=engine.store, ask=lambda text: answer(text, said))
+        return verbs.do(["delete", "old"], scene)
+
+    assert (delete("").text, delete("n").code) == ("old stays", 1)
+    assert asked[0] == "Delete the workflow old (1 task)? Its runs stay. [y/N] "
+    assert delete("y").text == "old is deleted; its runs stay"
+    assert wattle("delete", "old", "--yes", store=engine.store).returncode == 1

@@ -26,6 +26,9 @@ T = TypeVar("T")
 AHEAD = 256
 """Lines that a thread reads ahead of a loop that takes them."""
 
+NAME = 24
+"""Most characters of a task's name before its lines."""
+
 WINDOW = 200
 """Logs that are watched at once over one WebSocket; more wait for their turn."""
 
@@ -49,7 +52,8 @@ class TaskLine(str):
     text: str
 
     def __new__(cls, task: str, text: str, width: int = 0) -> TaskLine:
-        line = super().__new__(cls, f"{task:<{width}} │ {text}")
+        name = task if len(task) <= NAME else task[: NAME - 1] + "…"
+        line = super().__new__(cls, f"{name:<{width}} │ {text}")
         line.task, line.text = task, text
         return line
 
@@ -264,7 +268,7 @@ class RunSource:
         """What is there already, of each task if it was limited."""
         detail = self._client.run(self._run)
         self._run, self._seq, self._final = detail["id"], detail["seq"], State(detail["state"]).final
-        self._width = min(24, max((len(view["task"]) for view in detail["tasks"]), default=0))
+        self._width = min(NAME, max((len(view["task"]) for view in detail["tasks"]), default=0))
         started = sorted((v for v in detail["tasks"] if v["attempt"]), key=lambda v: v["started_at"] or "~")
         for view in started:
             log = _Log(view["task"], str(view["attempt"]))

@@ -129,14 +129,10 @@ class RichScreen:
         active = board.active()
         room = max(1, min(ROWS, self._console.height - 4))
         grid = Table.grid(padding=(0, 2))
-        grid.add_column(no_wrap=True)
-        grid.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-        grid.add_column(no_wrap=True, justify="right")
         for view in active[:room]:
             style = "cyan" if view["state"] == "running" else "dim"
-            grid.add_row(
-                _text(f"{tables.ICONS[view['state']]} {view['state']}", style), _text(view["task"]), _age(view)
-            )
+            state = _text(f"{tables.ICONS[view['state']]} {view['state']}", style)
+            grid.add_row(state, _text(tables.fit(view["task"], self._console.width - 30)), _text(_age(view)[:14]))
         if len(active) > room:
             grid.add_row("", _text(f"… and {len(active) - room:,} more", "dim"), "")
         return grid

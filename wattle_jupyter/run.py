@@ -194,7 +194,8 @@ class Run:
         if task is not None:
             return self[task].logs(tail, since)
         views, start = [view for view in self.detail()["tasks"] if view["attempt"]], moment(since)
-        parts = [f"── {v['task']} ──\n{read_log(self.client, self.id, v['task'], tail, start)}" for v in views]
+        texts = {v["task"]: read_log(self.client, self.id, v["task"], tail, start) for v in views}
+        parts = [f"── {task} ──\n{text}" for task, text in texts.items() if text or since is None]
         return LogText("\n".join(part.rstrip("\n") for part in parts))
 
     def stream(self, tail: int | None = None, since: Since = None) -> Lines[TaskLine]:

@@ -22,15 +22,24 @@ ICONS = {
 }
 
 
+NARROW = 8
+"""Columns are not cut any narrower."""
+
 RUN_HEAD = ("run", "workflow", "state", "done", "took", "reason")
 TASK_HEAD = ("state", "task", "took", "attempts", "reason")
 
 
 def columns(head: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None) -> str:
-    """Rows under their heads, each column as wide as its widest cell. What goes beyond ``width`` is cut off."""
+    """Rows under their heads, each column as wide as its widest cell.
+
+    If that is more than ``width``, the widest columns are cut, with a ``…`` in the cells that lose something.
+    """
     lines = [tuple(head), *map(tuple, rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    return "\n".join(fit("  ".join(map(str.ljust, line, widths)).rstrip(), width) for line in lines)
+    while width is not None and sum(widths) + 2 * (len(widths) - 1) > width and max(widths) > NARROW:
+        widths[widths.index(max(widths))] -= 1
+    cut = [[fit(cell, n).ljust(n) for cell, n in zip(line, widths, strict=True)] for line in lines]
+    return "\n".join("  ".join(line).rstrip() for line in cut)
 
 
 def fit(line: str, width: int | None) -> str:
