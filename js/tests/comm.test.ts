@@ -110,7 +110,7 @@ test('requests show what Jupyter wants to see', async () => {
   const asked = vi.fn((_url: string, _init: RequestInit) => Promise.resolve(new Response('{"success": true, "data": 1}', { status: 200 })));
   vi.stubGlobal('fetch', asked);
   document.cookie = '_xsrf=abc';
-  const answer = await pageSend({ api: 'http://x/api/', ws: '', token: '' })('POST', 'runs', {}, { 'Idempotency-Key': 'k' }, null);
+  const answer = await pageSend({ base: 'http://x/', api: 'http://x/api/', ws: '', token: '' })('POST', 'runs', {}, { 'Idempotency-Key': 'k' }, null);
   expect(answer).toEqual({ status: 200, body: { success: true, data: 1 } });
   const [url, init] = asked.mock.calls[0]!;
   expect(url).toBe('http://x/api/runs');

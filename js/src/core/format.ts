@@ -37,6 +37,16 @@ export function clock(time: string | null, now: number): string {
   return date.toDateString() === new Date(now).toDateString() ? hour : `${date.toLocaleDateString()} ${hour}`;
 }
 
+/** A time on the wire, short: the hour if it was on the day of `now`, else the date. */
+export function moment(time: string | null, now: number): string {
+  const ms = instant(time);
+  if (ms === null) return '';
+  const [date, today] = [new Date(ms), new Date(now)];
+  if (date.toDateString() === today.toDateString()) return date.toLocaleTimeString(undefined, { hour: 'numeric', minute: '2-digit' });
+  const year = date.getFullYear() === today.getFullYear() ? {} : { year: 'numeric' as const };
+  return date.toLocaleDateString(undefined, { day: 'numeric', month: 'short', ...year });
+}
+
 const UNITS = ['B', 'kB', 'MB', 'GB', 'TB'];
 
 export function bytes(count: number): string {
@@ -48,6 +58,12 @@ export function bytes(count: number): string {
   }
   return `${unit === 0 || value >= 99.5 ? Math.round(value) : value.toFixed(1)} ${UNITS[unit] ?? ''}`;
 }
+
+/** Who, for people: a server without accounts makes up a name of 32 hex digits, which says nothing. */
+export const person = (user: string): string => (/^[0-9a-f]{32}$/.test(user) ? '' : user);
+
+/** A reason, for people: likewise without made-up names. */
+export const plainReason = (reason: string): string => reason.replace(/ by [0-9a-f]{32}$/, '');
 
 /** `1 task`, `1,204 tasks`. */
 export function count(n: number, noun: string): string {

@@ -3,6 +3,7 @@ import type { LogOf } from './feed';
 
 /** The Jupyter server that served this page. URLs end with a slash. */
 export interface Page {
+  base: string;
   api: string;
   ws: string;
   /** Only set if the page has a token and no cookie to show instead. */
@@ -17,6 +18,7 @@ export function findPage(doc: Document = document): Page | null {
   const baseUrl = withSlash(new URL(base, doc.location.href).href);
   const wsUrl = withSlash(config['wsUrl'] ? new URL(config['wsUrl'], doc.location.href).href : baseUrl);
   return {
+    base: baseUrl,
     api: baseUrl + 'wattle/api/',
     ws: wsUrl.replace(/^http/, 'ws') + 'wattle/api/events/ws',
     token: xsrf(doc) === null ? (config['token'] ?? '') : ''

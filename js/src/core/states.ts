@@ -1,4 +1,4 @@
-import type { AttemptStateName, StateName } from './wire';
+import type { AttemptStateName, RunSummary, StateName } from './wire';
 
 /** How a state looks: told apart by shape and word, never by colour alone. */
 export interface Look {
@@ -37,3 +37,10 @@ export const isFinal = (state: StateName): boolean => FINAL.has(state);
 
 /** The order in which a bar of all tasks shows them. */
 export const BAR_ORDER: readonly StateName[] = ['completed', 'failed', 'cancelled', 'skipped', 'running', 'waiting', 'queued'];
+
+/** Whether something of the run can be run again. */
+export function canRetry({ state, counts }: RunSummary): boolean {
+  return counts.failed > 0 || (isFinal(state) && state !== 'completed' && counts.cancelled + counts.skipped > 0);
+}
+
+export const canCancel = ({ state, cancel_at }: RunSummary): boolean => !isFinal(state) && cancel_at === null;

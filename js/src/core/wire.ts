@@ -101,6 +101,14 @@ export interface LogPage {
   text: string;
 }
 
+/** Lines of a log that match: how many in its first `size` bytes, and the offsets of the first of them. */
+export interface LogSearch {
+  attempt: string;
+  size: number;
+  count: number;
+  lines: number[];
+}
+
 export interface ValueView {
   name: string;
   kind: 'file' | 'json' | 'object';
@@ -154,6 +162,16 @@ export interface Pagination {
   total_pages: number;
   has_next: boolean;
   has_prev: boolean;
+}
+
+/** A request that was to change something. `outcome` is `done` or the class of the error. */
+export interface AuditEntry {
+  at: string;
+  user: string;
+  verb: string;
+  target: string;
+  status: number;
+  outcome: string;
 }
 
 /** A copy of the database. `name` is what `wattle restore` takes. */

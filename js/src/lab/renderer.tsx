@@ -25,7 +25,10 @@ export class RunRenderer extends Widget implements IRenderMime.IRenderer {
   private readonly disposing = new AbortController();
   private readonly stopListening: () => void;
 
-  constructor(private readonly settings: Settings) {
+  constructor(
+    private readonly settings: Settings,
+    private readonly onOpen?: (run: string) => void
+  ) {
     super();
     this.addClass('jp-wattle-output');
     this.stopListening = settings.listen(() => this.draw());
@@ -64,6 +67,7 @@ export class RunRenderer extends Widget implements IRenderMime.IRenderer {
         saved={saved}
         preferences={this.settings.preferences}
         readOnly={model.trusted ? null : 'The notebook is not trusted: run the cell or trust the notebook first'}
+        onOpen={this.onOpen}
         onEnd={state => void this.keep(state)}
       />,
       this.node

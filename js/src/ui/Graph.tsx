@@ -23,6 +23,8 @@ export interface GraphProps {
   selected: string | null;
   onSelect: (task: string) => void;
   label: string;
+  /** px; as much as the graph needs if it is left out. */
+  height?: number;
 }
 
 /** The workflow as a picture: boxes from left to right. Click or Enter opens a task, arrow keys walk along the edges. */
@@ -31,7 +33,8 @@ export function Graph(props: GraphProps) {
   const places = usePlaces(tasks, edges);
   const [box, width] = useWidth<HTMLDivElement>();
   const space = width || 800;
-  const height = useMemo(() => heightFor(places.size, space), [places.size, space]);
+  const needed = useMemo(() => heightFor(places.size, space), [places.size, space]);
+  const height = props.height ?? needed;
   const { placed } = places;
   const inner = framed(placed ?? places.size);
   const fit = Math.min(1, space / inner.width, height / inner.height);

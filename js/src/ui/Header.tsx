@@ -1,8 +1,8 @@
 import { useState } from 'preact/hooks';
 import type { Connection, Verb } from '../core/feed';
-import { count, duration, elapsed } from '../core/format';
+import { count, duration, elapsed, plainReason } from '../core/format';
 import type { RunState } from '../core/reduce';
-import { BAR_ORDER, isFinal, LOOKS } from '../core/states';
+import { BAR_ORDER, canRetry, isFinal, LOOKS } from '../core/states';
 import type { Counts, RunSummary } from '../core/wire';
 import { useNow } from './hooks';
 import { StateIcon } from './StateIcon';
@@ -15,10 +15,11 @@ interface Props {
   readOnly: string | null;
   confirmCancel: boolean;
   act: (verb: Verb) => void;
+  onOpen?: ((run: string) => void) | undefined;
 }
 
 /** The run in one line, and how far it is. */
-export function Header({ state, connection, readOnly, confirmCancel, act }: Props) {
+export function Header({ state, connection, readOnly, confirmCancel, act, onOpen }: Props) {
   const { summary } = state;
   const now = useNow(!isFinal(summary.state) && summary.started_at !== null);
   const took = elapsed(summary.started_at, summary.ended_at, now);
@@ -36,8 +37,9 @@ export function Header({ state, connection, readOnly, confirmCancel, act }: Prop
         <span class="jp-wattle-spring" />
         <LinkState connection={connection} />
         <Buttons summary={summary} readOnly={readOnly} confirmCancel={confirmCancel} act={act} />
+        {onOpen !== undefined && <Act text="Open" hint="Show this run in a tab of its own" off={null} run={() => onOpen(summary.id)} />}
       </div>
-      {summary.reason !== '' && <p class={`jp-wattle-reason jp-mod-${summary.state}`}>{summary.reason}</p>}
+      {summary.reason !== '' && <p class={`jp-wattle-reason jp-mod-${summary.state}`}>{plainReason(summary.reason)}</p>}
       <Bar counts={summary.counts} total={summary.total} />
     </header>
   );
@@ -54,7 +56,7 @@ function progressText({ counts, total }: RunSummary): string {
   return parts.join(' · ');
 }
 
-function Bar({ counts, total }: { counts: Counts; total: number }) {
+export function Bar({ counts, total }: { counts: Counts; total: number }) {
   const done = counts.completed + counts.failed + counts.cancelled + counts.skipped;
   return (
     <div class="jp-wattle-bar" role="progressbar" aria-label="Tasks that have ended" aria-valuemin={0} aria-valuemax={total} aria-valuenow={done}>
@@ -66,9 +68,9 @@ function Bar({ counts, total }: { counts: Counts; total: number }) {
   );
 }
 
-const LINK_WORDS = { waiting: 'connecting', live: 'live', reconnecting: 'reconnecting', offline: 'offline' };
+export const LINK_WORDS = { waiting: 'connecting', live: 'live', reconnecting: 'reconnecting', offline: 'offline' };
 
-function LinkState({ connection }: { connection: Connection | null }) {
+export function LinkState({ connection }: { connection: Connection | null }) {
   if (connection === null) return null;
   const hint = {
     waiting: 'Connecting to the server',
@@ -84,7 +86,7 @@ function LinkState({ connection }: { connection: Connection | null }) {
   );
 }
 
-function Buttons({ summary, readOnly, confirmCancel, act }: Omit<Props, 'state' | 'connection'> & { summary: RunSummary }) {
+function Buttons({ summary, readOnly, confirmCancel, act }: Omit<Props, 'state' | 'connection' | 'onOpen'> & { summary: RunSummary }) {
   const [asking, ask] = useState(false);
   const open = !isFinal(summary.state);
   if (asking && open) {
@@ -103,8 +105,4 @@ function Buttons({ summary, readOnly, confirmCancel, act }: Omit<Props, 'state' 
       {canRetry(summary) && <Act text="Retry failed" hint="Run again what failed, was cancelled or skipped" off={readOnly} run={() => act({ verb: 'retry' })} />}
     </span>
   );
-}
-
-function canRetry({ state, counts }: RunSummary): boolean {
-  return counts.failed > 0 || (isFinal(state) && state !== 'completed' && counts.cancelled + counts.skipped > 0);
 }

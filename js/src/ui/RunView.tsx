@@ -29,9 +29,11 @@ export interface RunViewProps {
   readOnly?: string | null;
   /** The run has ended, as far as this view has seen. */
   onEnd?: (state: RunState) => void;
+  /** Show it in a place of its own; absent where there is none. */
+  onOpen?: ((run: string) => void) | undefined;
 }
 
-const NARROW = 520; // px: below, names in a graph cannot be read
+export const NARROW = 520; // px: below, names in a graph cannot be read
 
 /** One run, live: header, graph, tasks, logs. Without a server: how it was saved. */
 export function RunView(props: RunViewProps) {
@@ -73,7 +75,7 @@ function Body(props: RunViewProps & { live: Live; state: RunState; narrow: boole
   const big = state.tasks.length > MOST_SVG_NODES;
   return (
     <>
-      <Header state={state} connection={isLive ? live.connection : null} readOnly={readOnly} confirmCancel={confirmCancel} act={act} />
+      <Header state={state} connection={isLive ? live.connection : null} readOnly={readOnly} confirmCancel={confirmCancel} act={act} onOpen={isLive ? props.onOpen : undefined} />
       <div class={`jp-wattle-body${big ? ' jp-mod-big' : ''}`}>
         {!narrow && state.tasks.length > 0 && (
           <Graph tasks={state.tasks} edges={state.edges} selected={selected} onSelect={toggle} label={`Tasks of ${state.summary.workflow}`} />
@@ -91,7 +93,7 @@ function Body(props: RunViewProps & { live: Live; state: RunState; narrow: boole
 const sentence = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? '' : '.');
 
 /** Why this view is not live, in words; null if there is nothing to say. */
-function quietNote({ feed, run, store, saved }: RunViewProps, { state, problem, connection }: Live): string | null {
+export function quietNote({ feed, run, store, saved }: Pick<RunViewProps, 'feed' | 'run' | 'store' | 'saved'>, { state, problem, connection }: Live): string | null {
   if (state?.deleted) return 'This run was deleted on the server.';
   if (connection?.trouble) return connection.trouble;
   if (state !== null && connection?.link === 'offline') return 'The server cannot be reached. The run may go on; this view catches up by itself.';

@@ -1,6 +1,6 @@
 import { useEffect, useState } from 'preact/hooks';
 import type { Feed, Verb } from '../core/feed';
-import { bytes, duration, elapsed } from '../core/format';
+import { bytes, duration, elapsed, plainReason } from '../core/format';
 import { ATTEMPT_WORDS, isFinal, LOOKS } from '../core/states';
 import type { AttemptView, TaskRunDetail, TaskRunView, ValueView } from '../core/wire';
 import { useNow } from './hooks';
@@ -60,7 +60,7 @@ export function TaskPanel(props: Props) {
           ×
         </button>
       </div>
-      {task.reason !== '' && <p class={`jp-wattle-reason jp-mod-${task.state}`}>{task.reason}</p>}
+      {task.reason !== '' && <p class={`jp-wattle-reason jp-mod-${task.state}`}>{plainReason(task.reason)}</p>}
       {detail !== null && <code class="jp-wattle-command" title={detail.working_dir}>{detail.command}</code>}
       {detail !== null && detail.outputs.length > 0 && <Outputs values={detail.outputs} />}
       {feed !== null && attempt !== null ? (

@@ -24,6 +24,8 @@ interface Props {
   /** Anything that makes rows look different without their number changing. */
   version?: unknown;
   onKeyDown?: (event: KeyboardEvent) => void;
+  /** Id of the row that the keys act on. */
+  active?: string | undefined;
 }
 
 /** A long list of equally high rows, of which only those in sight are in the page. */
@@ -71,7 +73,7 @@ export function VirtualRows(props: Props) {
   for (let i = first; i < end; i++) rows.push(props.row(i));
   const offset = view.top - pixels + first * rowHeight;
   return (
-    <div ref={box} class={props.class} role={props.role} aria-label={props.label} tabindex={0} onKeyDown={props.onKeyDown} aria-live={props.role === 'log' ? 'off' : undefined}>
+    <div ref={box} class={props.class} role={props.role} aria-label={props.label} tabindex={0} onKeyDown={props.onKeyDown} aria-activedescendant={props.active} aria-live={props.role === 'log' ? 'off' : undefined}>
       <div class="jp-wattle-rows" style={{ height: `${tall}px` }} role="presentation">
         <div style={{ transform: `translateY(${offset}px)` }} role="presentation">
           {rows}

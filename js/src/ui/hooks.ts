@@ -97,6 +97,28 @@ export function useRun(feed: Feed | null, run: string | null): Live {
   return live;
 }
 
+export interface Size {
+  width: number;
+  height: number;
+}
+
+/** Inner size of an element in whole CSS pixels, zeros until it is known. */
+export function useSize<T extends Element>(): [MutableRef<T | null>, Size] {
+  const ref = useRef<T | null>(null);
+  const [size, setSize] = useState<Size>({ width: 0, height: 0 });
+  useEffect(() => {
+    const element = ref.current;
+    if (element === null || typeof ResizeObserver === 'undefined') return undefined;
+    const observer = new ResizeObserver(([entry]) => {
+      const [width, height] = [Math.floor(entry?.contentRect.width ?? 0), Math.floor(entry?.contentRect.height ?? 0)];
+      setSize(old => (old.width === width && old.height === height ? old : { width, height }));
+    });
+    observer.observe(element);
+    return () => observer.disconnect();
+  }, []);
+  return [ref, size];
+}
+
 /** Width of an element in CSS pixels, 0 until it is known. */
 export function useWidth<T extends Element>(): [MutableRef<T | null>, number] {
   const ref = useRef<T | null>(null);
