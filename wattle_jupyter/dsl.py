@@ -111,7 +111,7 @@ class Workflow(Stays):
         taken = self._taken(fields, called, place)
         outputs = tuple(dict.fromkeys([RESULT, *output_names(fields.get("outputs"))]))
         maker = FunctionTask(function, called, taken, self._most)
-        entry = Entry(name=called, kind="function", place=place, outputs=outputs, build=maker.build)
+        entry = Entry(name=called, kind="function", place=place, outputs=outputs, build=maker.build, fields=taken)
         return self._put(entry, function)
 
     def sh(self, name: str, command: str | Sequence[str], /, **fields: Any) -> Node:
@@ -212,7 +212,7 @@ class Workflow(Stays):
         ``given`` (or ``params``, for names that are taken) are values for params. Raises SpecError with all problems.
         """
         engine, values = self._define(client or clients.find, {**(params or {}), **given})
-        known = engine.submit(self.name, params=values or None, mode=mode, priority=priority, cause="notebook")
+        known = engine.submit(self.name, params=values or None, mode=mode, priority=priority, cause="cell")
         run = Run(engine, known)
         return run.wait() if wait else run
 

@@ -66,8 +66,9 @@ class FunctionTask:
         else:
             reason = f"takes `{name}`, which is neither a task nor a param"
             known = [other for other in (*draft.entries, *draft.head().get("params", {})) if other != self.name]
-            hint = f"{nearest(name, known)}; " if known else ""
-            raise SpecError([Problem("", reason, f"{hint}give it a default, or name an output in `inputs=`")])
+            hint, cure = nearest(name, known), "give it a default, or name an output in `inputs=`"
+            cure = f"{hint} Otherwise {cure}" if hint.endswith("?") else f"{hint}; {cure}" if hint else cure
+            raise SpecError([Problem("", reason, cure)])
 
     def _payload(self, problems: list[Problem]) -> pickling.Payload:
         try:
@@ -144,7 +145,7 @@ def check_task_name(name: object, place: Place) -> None:
 
 
 def function_name(function: Any, name: str | None, place: Place) -> str:
-    found = name if name is not None else getattr(function, "__name__", type(function).__name__)
+    found = name if name is not None else getattr(function, "__name__", "wf.task")
     if found == "<lambda>":
         refuse("", place, "a lambda has no name for its task", 'write `wf.task(name="…")(lambda …)`, or a def')
     if isinstance(function, FunctionType) or name is not None:

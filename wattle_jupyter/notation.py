@@ -279,9 +279,7 @@ _BARE = re.compile(r"[A-Za-z0-9_./~$(][^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\ud
 _BARE_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _BLOCK_TEXT = re.compile(r"(?![\s#])[^\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]*")
 _ESCAPED = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
-_WORDS_OF_1_1 = frozenset(
-    ["y", "n", "yes", "no", "on", "off", "true", "false", "null"]
-)  # what older readers take them for
+_WORDS_OF_1_1 = frozenset(["yes", "no", "on", "off", "true", "false", "null"])  # no text to older readers
 _NUMBER_OF_1_1 = re.compile(r"[-+.\d][\d_.,:eExoXOa-fA-F+-]*[Zz]?([ tT][\d:.+-]*[Zz]?)?")
 
 

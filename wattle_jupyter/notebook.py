@@ -57,6 +57,7 @@ class Entry:
     place: Place
     outputs: tuple[str, ...]
     build: Callable[[Draft, bool], Built]
+    fields: Mapping[str, Json] = field(default_factory=dict)  # what is checked even if it cannot be built
     handle: object = None
     rank: tuple[int, int] = (0, 0)
 
@@ -110,7 +111,8 @@ class Draft:
 
     def _replace(self, known: Entry, entry: Entry) -> None:
         old, new = known.place, entry.place
-        if (old.cell, old.run) == (new.cell, new.run) and not hasattr(sys, "ps1"):
+        twice = entry.kind in ("function", "command") and (old.cell, old.run) == (new.cell, new.run)
+        if twice and (new.cell or not hasattr(sys, "ps1")):  # at a bare prompt all lines are one place
             first = f" (the first is at line {old.line})" if old.line is not None else ""
             raise BadUse(
                 f"{new}: a second task `{entry.name}`{first}; give one of them another name".removeprefix(": ")
@@ -170,8 +172,9 @@ class Draft:
             return entry.build(self, pickled)
         except SpecError as error:
             whole.problems += [(entry.name, problem) for problem in error.problems]
-        stub = {"run": ["true"], "outputs": dict.fromkeys(entry.outputs)}  # others may take from it
-        return Built(body=stub if entry.outputs else {"run": ["true"]})
+        checked = {key: value for key, value in entry.fields.items() if key != "inputs"}
+        outputs = {"outputs": dict.fromkeys(entry.outputs)} if entry.outputs else {}  # others may take from it
+        return Built(body={**checked, **outputs, "run": ["true"]})
 
     def _defaults(
         self,
@@ -211,10 +214,11 @@ class Draft:
             scope = next((scope for scope in scopes if name in scope), None)
             if scope is None:
                 continue  # the spec tells
+            params = whole.data.setdefault("params", {})
             try:
-                whole.data.setdefault("params", {})[name] = as_json(name, scope[name], f"`{{{{ {name} }}}}`")
+                params[name] = as_json(name, scope[name], f"`{{{{ {name} }}}}`")
             except InvalidRequest as error:
-                whole.data["params"][name] = None
+                params[name] = None
                 whole.problems.append(("", Problem("", str(error))))
 
     def load(self, whole: Whole) -> Workflow:

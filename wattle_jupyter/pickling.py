@@ -284,7 +284,7 @@ class _Search:
                 self.look(key, used, (*via, function.__name__), depth)
             return
         before = len(self.found)
-        for step, part in _parts(value) if depth else ():
+        for step, part in _parts(value) if depth and not isinstance(value, Stays) else ():
             self.look(f"{name}{step}", part, via, depth - 1)
         if len(self.found) == before:
             self.found.append(_obstacle(name, value, via, error))
