@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
 import json
 import os
@@ -12,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from processes import EngineProcess, ServerProcess
 
 from wattle_jupyter import door
 from wattle_jupyter.errors import StoreUnavailable
 
 Make = Callable[..., Any]
+TABLE: dict[str, str] = yaml.safe_load((Path(__file__).parent / "fixtures" / "bad_situations.yaml").read_text())
 
 
 def mode(path: Path) -> int:
@@ -114,6 +117,48 @@ def test_a_folder_that_others_may_write_holds_no_door(tmp_path: Path, monkeypatc
     folder.symlink_to(tmp_path)
     with pytest.raises(StoreUnavailable, match="is not a folder of yours alone"):
         door.socket_path(tmp_path / ("x" * 120))
+
+
+def refused(settings: dict[str, Any], folder: Path) -> str:
+    with pytest.raises(StoreUnavailable) as caught:
+        door.open_door(settings, folder, "id", "server", None)
+    return str(caught.value)
+
+
+def full(*args: object, **more: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def too_long(*args: object, **more: object) -> None:
+    """As Python says it; tornado would leave the socket open."""
+    raise OSError("AF_UNIX path too long")
+
+
+def test_no_room_for_the_door_is_said_in_words(
+    jp_serverapp: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = jp_serverapp.web_app.settings
+    monkeypatch.setattr(door, "LONGEST", 1000)
+    monkeypatch.setattr(door, "bind_unix_socket", too_long)
+    said = refused(settings, tmp_path / ("x" * 100))
+    assert said == TABLE["long runtime folder"].format(path=tmp_path / ("x" * 100) / "door.sock")
+    monkeypatch.setattr(door, "LONGEST", 10)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "gone"))
+    base = tmp_path / "gone" / f"wattle-{os.geteuid()}"
+    assert refused(settings, tmp_path) == TABLE["no runtime folder"].format(base=base)
+
+
+def test_a_full_disk_at_the_door_is_said_in_words(
+    jp_serverapp: Any, scratch_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = jp_serverapp.web_app.settings
+    scratch_store.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(door, "bind_unix_socket", full)
+        said = refused(settings, scratch_store)
+        assert said == TABLE["full disk for the socket"].format(path=scratch_store / "door.sock")
+    monkeypatch.setattr(door, "publish", full)
+    assert refused(settings, scratch_store) == TABLE["full disk for the sign"].format(path=scratch_store / "owner.json")
 
 
 def test_an_engine_of_a_store_with_a_long_path_works(make_engine: Make, tmp_path: Path) -> None:

@@ -222,3 +222,14 @@ def test_a_server_whose_store_is_removed_during_a_run_goes_on_too(make_server: M
     until(lambda: not psutil.pid_exists(pid))
     assert server.end() == 0
     assert "Traceback" not in server.said(), server.said()
+
+
+def test_a_full_runtime_folder_costs_only_the_sign(make_server: Make) -> None:
+    server: ServerProcess = make_server()
+    block = "import wattle_jupyter.places as p\ndef full(*a): raise OSError(28, 'No space left on device')\n"
+    server.launch(config=f"{block}p.write_sign = full\n")
+    assert server.ended(server.run({"a": "true"}))["state"] == "completed"
+    path = server.home / "runtime" / f"wattle-{server.pid}.json"
+    assert f"{path} cannot be written: No space left on device; kernels go by their own settings" in server.said()
+    assert server.end() == 0
+    assert "Traceback" not in server.said(), server.said()

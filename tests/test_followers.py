@@ -16,11 +16,13 @@ from typing import Any
 import psutil
 import pytest
 import websocket
+import yaml
 from processes import ServerProcess, clear, scratch, until
 
 from wattle_jupyter import client as clients
 
 Make = Callable[..., Any]
+TABLE: dict[str, str] = yaml.safe_load((Path(__file__).parent / "fixtures" / "bad_situations.yaml").read_text())
 
 ANN = """
 from jupyter_server.auth import Authorizer, IdentityProvider, User
@@ -208,6 +210,31 @@ def door_connections(owner: ServerProcess) -> list[Any]:
     path = str(owner.store / "door.sock")
     found = psutil.Process(owner.pid).net_connections("unix")
     return [c for c in found if c.laddr == path][1:]
+
+
+# ------------------------------------------------------------------------------------------------------ two versions
+
+
+@pytest.mark.parametrize(("protocol", "case"), [(0, "old owner of a follower"), (99, "new owner of a follower")])
+def test_a_follower_of_an_owner_of_another_version_says_what_to_restart(
+    make_server: Make, protocol: int, case: str
+) -> None:
+    owner: ServerProcess = make_server()
+    owner.launch()
+    path = owner.store / "owner.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "protocol": protocol, "version": "0.0.1"}))
+    follower: ServerProcess = make_server(owner.store)
+    follower.launch(wait=False)
+    until(follower.listening)
+    answer = until(lambda: (a := follower.request("GET", "runs"))[1].get("error") == "ProtocolMismatch" and a)
+    assert (answer[0], answer[1]["message"]) == (503, TABLE[case])
+    assert follower.get("health")["reasons"] == [TABLE[case]]
+    url = f"ws://127.0.0.1:{follower.port}/wattle/api/events/ws"
+    with pytest.raises(websocket.WebSocketBadStatusException, match="503") as refused:
+        websocket.create_connection(url, header=dict(follower.credentials), timeout=20)
+    hang_up(refused.value)
+    assert follower.end() == 0
+    assert "Traceback" not in follower.said(), follower.said()
 
 
 # ------------------------------------------------------------------------------------------------------ taking over

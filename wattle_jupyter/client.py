@@ -63,7 +63,17 @@ def find(store: str | os.PathLike[str] | None = None, *, start: bool = True) -> 
     """
     client = Client(Path(store) if store is not None else store_dir(os.environ), start=start)
     client.check()
+    _tell_once(owner.note_on_own_server(client.store, os.environ))
     return client
+
+
+_told = set[str]()
+
+
+def _tell_once(note: str) -> None:
+    if note and note not in _told:
+        _told.add(note)
+        print(note, file=sys.stderr)  # noqa: T201  said to the person at the keyboard
 
 
 class Client:

@@ -47,6 +47,7 @@ class WattleApp(ExtensionApp):
     engine: Engine | None = None
     _door: door.Door | None = None
     _opening: asyncio.Task[None] | None = None
+    _pulse: PeriodicCallback | None = None
     _closing: asyncio.Future[None] | None = None
     _folder: Path
 
@@ -139,7 +140,8 @@ class WattleApp(ExtensionApp):
             with suppress(asyncio.CancelledError):
                 await self._opening
         places.sign_path(os.environ, os.getpid()).unlink(missing_ok=True)
-        self._pulse.stop()
+        if self._pulse is not None:
+            self._pulse.stop()
         self.web_settings["wattle_follower"] = self.web_settings["wattle_engine"] = None
         self._set_trouble("the server is stopping")
         if self.engine is None:

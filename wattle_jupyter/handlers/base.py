@@ -48,7 +48,13 @@ def by_the_owner(method: Method) -> Method:
     async def answer(handler: WattleHandler, *args: str) -> None:
         if handler.own_pages_only:
             handler.check_xsrf_cookie()
-        if handler.answers_itself or not await handler.pass_on():
+        try:
+            passed_on = not handler.answers_itself and await handler.pass_on()
+        except Unavailable as error:
+            if not handler.has_own_answer:
+                raise
+            handler.trouble, passed_on = error, False
+        if not passed_on:
             await method(handler, *args)
 
     return answer
@@ -86,6 +92,7 @@ class WattleHandler(APIHandler):
     answers_itself = False  # a follower need not ask the owner
     has_own_answer = False  # of a server that follows another one, when that one does not answer
     own_pages_only = False  # for what a foreign page could pull in as an image or a script
+    trouble: Unavailable | None = None  # why the owner does not answer
     upstream: Any = None  # the connection to the owner, if this server follows it
 
     def initialize(self) -> None:
@@ -121,12 +128,7 @@ class WattleHandler(APIHandler):
         while (follower := self.settings.get("wattle_follower")) is not None:
             if await cast(Follower, follower).answer(self):
                 return True
-            try:
-                await patience.wait(self.settings.get("wattle_trouble"))
-            except Unavailable:
-                if self.has_own_answer:
-                    return False
-                raise
+            await patience.wait(self.settings.get("wattle_trouble"))
         return False
 
     def on_connection_close(self) -> None:

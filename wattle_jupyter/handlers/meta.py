@@ -40,6 +40,8 @@ class HealthHandler(WattleHandler):
     @reads
     async def get(self) -> None:
         try:
+            if self.trouble is not None:
+                raise self.trouble
             trouble = self.engine.scheduler.trouble
         except Unavailable as error:
             trouble = str(error)

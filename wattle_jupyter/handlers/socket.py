@@ -97,13 +97,13 @@ class SocketHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
         if not self.check_origin(self.get_origin()):
             raise web.HTTPError(403, "Cross origin websockets not allowed")
         patience = Patience()
-        while (follower := self.settings.get("wattle_follower")) is not None:
-            if await cast(Follower, follower).tunnel(self):
-                return True
-            try:
+        try:
+            while (follower := self.settings.get("wattle_follower")) is not None:
+                if await cast(Follower, follower).tunnel(self):
+                    return True
                 await patience.wait(self.settings.get("wattle_trouble"))
-            except Unavailable as error:
-                raise web.HTTPError(503, str(error)) from None
+        except Unavailable as error:
+            raise web.HTTPError(503, str(error)) from None
         return False
 
     # ------------------------------------------------------------------------------------------------ life
