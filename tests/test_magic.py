@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from IPython.core.completer import provisionalcompleter
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 from processes import EngineProcess
@@ -69,6 +68,18 @@ def test_a_bad_line_is_a_usage_error_of_one_line(shell: Any, line: str, message:
     assert str(caught.value) == message
 
 
+def test_a_question_mark_shows_help_with_examples(shell: Any) -> None:
+    for name in ("%wattle", "%%wattle"):
+        told = shell.object_inspect(name)["docstring"]
+        for example in (
+            "%wattle run etl -w",
+            "%%wattle etl\n",
+            "%%wattle etl.clean -n fetch -o rows",
+            "%wattle VERB -h",
+        ):
+            assert example in told
+
+
 def test_json_in_the_line_is_not_taken_for_a_left_over_name() -> None:
     magic._refuse_left_over_braces('run etl -p x={"a": 1}')
 
@@ -125,40 +136,7 @@ def test_another_value_is_refused_with_its_type_and_the_cure(value: object, mess
         capture({"x"}, {"x": value})
 
 
-# ----------------------------------------------------------------------------------------------------------- completion
-
-
-def complete(shell: Any, text: str) -> list[str]:
-    """The whole last word as each completion would leave it."""
-    with provisionalcompleter():
-        found = list(shell.Completer.completions(text, len(text)))
-    return sorted((text[: one.start] + one.text).split(" ")[-1] for one in found)
-
-
-def test_verbs_and_options_are_completed(shell: Any) -> None:
-    assert complete(shell, "%wattle re") == ["retry"]
-    assert complete(shell, "r = %wattle ru") == ["run"]
-    assert complete(shell, "%wattle run etl --mode p") == ["parallel"]
-    assert {"--mode", "--wait"} <= set(complete(shell, "%wattle run --"))
-
-
-def test_names_of_workflows_and_runs_are_completed(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = {"workflow": ["etl", "train"], "run": ["last", "0a1b2c3d"]}
-    monkeypatch.setattr(magic._Completion, "names", lambda self: names)
-    assert complete(shell, "%wattle run e") == ["etl"]
-    assert complete(shell, "%wattle logs 0a") == ["0a1b2c3d"]
-
-
-def test_completion_without_an_engine_is_silent_and_starts_none(
-    shell: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert magic._Completion(magic._loaded[id(shell)]).candidates("%wattle run ") == []
-    assert not (tmp_path / "store").exists()
-    assert capsys.readouterr() == ("", "")
-
-
-def test_other_lines_are_left_alone(shell: Any) -> None:
-    assert magic._Completion(magic._loaded[id(shell)]).candidates("%who re") is None
+# -------------------------------------------------------------------------------------------------- coming and going
 
 
 def test_unloading_takes_everything_away(shell: Any) -> None:

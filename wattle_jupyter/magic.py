@@ -6,18 +6,15 @@ import json
 import os
 import re
 import sys
-import threading
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
-from wattle_jupyter import verbs
+from wattle_jupyter import cellline, completion, verbs
 from wattle_jupyter.client import Client
 from wattle_jupyter.errors import InvalidRequest, Problem, SpecError, WattleError
 from wattle_jupyter.model import Json
-from wattle_jupyter.places import store_dir
 from wattle_jupyter.run import Drawing
 
 _LEFT_OVER = re.compile(r"\{\s*([A-Za-z_]\w*)[^{}:\"]*\}")
@@ -35,7 +32,7 @@ def load(shell: Any) -> None:
     unload(shell)
     magic = _Magic(shell)
     shell.register_magic_function(magic.wattle, "line_cell", "wattle")
-    magic.matcher = _matcher(_Completion(magic))
+    magic.matcher = completion.matcher(completion.Completion(magic.names))
     shell.Completer.custom_matchers.append(magic.matcher)
     _loaded[id(shell)] = magic
 
@@ -62,15 +59,39 @@ class _Magic:
         self.shell = shell
 
     def wattle(self, line: str, cell: str | None = None) -> object:
-        """Workflows of tasks that run outside the kernel. `%wattle` lists the verbs, `%wattle VERB -h` explains one.
+        """Workflows of tasks that run outside the kernel, and go on without it.
 
-        As `%%wattle NAME` it defines a workflow: a line per task, `name <- what it needs: command`.
+        Define one, a line per task (`name <- what it needs: command`):
+
+            %%wattle etl
+            fetch:           curl -sS https://example.org/raw.csv -o raw.csv
+            clean <- fetch:  python clean.py --rows {{ n }}
+
+        Or make a cell of Python a task of it; it runs in the workflow, not here:
+
+            %%wattle etl.clean -n fetch -o rows
+            rows = [line for line in open("raw.csv") if line.strip()]
+
+            -n TASK    a task that it needs; the outputs of that are there by their names
+            -o NAME    a variable that it leaves for others; without: the last expression, as `result`
+            -i NAME    a variable of this kernel that it takes, as it is now; modules, functions and classes come along
+            -p NAME    a parameter; -p NAME=VALUE gives it a value
+
+        Run it, look at it:
+
+            %wattle run etl -w        run it and wait; an interrupt detaches, the run goes on
+            %wattle status last       how the newest run is doing
+            %wattle logs last/clean   what a task wrote
+            %wattle VERB -h           explains a verb; `%wattle` lists them all
         """
         try:
             _refuse_left_over_braces(line)
             if cell is None:
                 return self._do(line)
-            self._define(line, cell)
+            if cellline.is_cell_task(line):
+                self._define_task(line, cell)
+            else:
+                self._define(line, cell)
         except verbs.BadUsage as error:
             raise _usage_error(str(error)) from None
         except verbs.Detached as left:
@@ -93,19 +114,36 @@ class _Magic:
     # --------------------------------------------------------------------------------------------------- %%wattle NAME
 
     def _define(self, line: str, body: str) -> None:
-        from wattle_jupyter import cell, spec  # noqa: PLC0415  pydantic when the first cell is defined
+        from wattle_jupyter import cell, spec, textcell  # noqa: PLC0415  pydantic when the first cell is defined
 
         args = _flags(line)
         try:
             data, lines = cell.parse(body)
-            data = self._completed(data, args)
-            workflow = spec.load(data, name=args.name, lines=lines)
+            workflow, whole = textcell.join(args.name, data, lines, lambda found: self._completed(found, args))
         except SpecError as error:
             raise WattleCellError(block(error, args.name, line, body), **error.details) from None
-        detail = self._client().define(spec.dump(workflow))
+        client = self._client()
+        for content in whole.payloads.values():
+            client.put_object(content)
+        detail = client.define(spec.dump(workflow))
         for warning in detail["warnings"]:
             _print(f"warning: {warning}")
         self._display(Drawing(workflow))
+
+    def _define_task(self, line: str, body: str) -> None:
+        from wattle_jupyter import celldraft  # noqa: PLC0415  pydantic and cloudpickle when the first cell is defined
+        from wattle_jupyter.notebook import WorkflowError  # noqa: PLC0415
+
+        read = cellline.read(line)
+        try:
+            joined = celldraft.join(read, body, self.shell, self._client)
+        except WorkflowError:
+            raise  # about the other tasks; it shows itself
+        except SpecError as error:
+            raise WattleCellError(block(error, f"{read.workflow}.{read.task}", line, body), **error.details) from None
+        for said in joined.said:
+            _print(said)
+        self._display(Drawing(joined.workflow))
 
     def _completed(self, data: dict[str, Json], args: Any) -> dict[str, Json]:
         """The spec of the cell with what the kernel and the line know."""
@@ -115,13 +153,13 @@ class _Magic:
         flags = {"mode": args.mode, "max_parallel": args.jobs}
         found.update({key: value for key, value in flags.items() if value is not None})
         given = dict(map(verbs.parameter, args.param))
-        captured = capture(spec.free_names(found) - set(given), self._names())
+        captured = capture(spec.free_names(found) - set(given), self.names())
         own = found.get("params", {})
         if isinstance(own, dict) and (captured or given):  # anything else is for the spec to refuse
             found["params"] = {**captured, **own, **given}
         return found
 
-    def _names(self) -> dict[str, object]:
+    def names(self) -> dict[str, object]:
         """What the user defined, without what IPython put there."""
         hidden = self.shell.user_ns_hidden
         return {name: value for name, value in self.shell.user_ns.items() if name not in hidden}
@@ -207,80 +245,3 @@ def _usage_error(message: str) -> Exception:
 
 def _print(text: str) -> None:
     print(text, flush=True)  # noqa: T201  this is what the magic is for
-
-
-# ----------------------------------------------------------------------------------------------------------- completion
-
-
-class _Completion:
-    """Candidates for what stands left of the cursor. Names come from the engine if it is there and quick."""
-
-    PATIENCE = 0.035  # seconds that a key press may wait for names; slower answers serve the next one
-    FRESH = 2.0  # seconds
-
-    def __init__(self, magic: _Magic) -> None:
-        self.magic = magic
-        self._names: dict[str, list[str]] = {}
-        self._asked = -self.FRESH
-        self._lock = threading.Lock()
-
-    def candidates(self, text: str) -> list[str] | None:
-        """None if the text is not one of ours."""
-        found = re.match(r"\s*(?:[\w.]+\s*=\s*)?%wattle\s+(.*)$", text, re.DOTALL)
-        if found is None:
-            return None
-        *words, last = re.split(r"\s+", found[1])
-        return [word for word in self._all(words, last) if word.startswith(last)]
-
-    def _all(self, words: list[str], last: str) -> list[str]:
-        parsers = verbs.verbs()
-        if not words:
-            return sorted(parsers)
-        parser = parsers.get(words[0])
-        if parser is None:
-            return []
-        actions = [action for action in parser._actions if not isinstance(action, verbs.ShowHelp)]
-        for action in actions:
-            if words[-1] in action.option_strings and action.choices:
-                return list(action.choices)
-        if last.startswith("-"):
-            return sorted(option for action in actions for option in action.option_strings)
-        place = next((action.dest for action in actions if not action.option_strings), "")
-        return self.names().get(place, [])
-
-    def names(self) -> dict[str, list[str]]:
-        """Workflows and runs as of the last two seconds."""
-        with self._lock:
-            due = time.monotonic() - self._asked > self.FRESH
-            if due:
-                self._asked = time.monotonic()
-        if due:
-            asking = threading.Thread(target=self._ask, name="wattle-complete", daemon=True)
-            asking.start()
-            asking.join(self.PATIENCE)
-        return self._names
-
-    def _ask(self) -> None:
-        client = Client(store_dir(os.environ), start=False, timeout=2.0)
-        try:
-            workflows = [view["name"] for view in client.workflows(sort_by="updated_at", order="desc")]
-            runs = [view["id"][:8] for view in client.runs(limit=20, sort_by="created_at", order="desc")]
-        except (WattleError, OSError):
-            return  # no engine: nothing to offer, and a key press is no place for errors
-        self._names = {"workflow": workflows, "run": ["last", *runs]}
-
-
-def _matcher(completion: _Completion) -> Any:
-    from IPython.core.completer import SimpleCompletion, context_matcher  # noqa: PLC0415
-
-    @context_matcher()  # type: ignore[untyped-decorator]  # IPython is not typed
-    def wattle_matcher(context: Any) -> dict[str, Any]:
-        found = completion.candidates(context.text_until_cursor)
-        if found is None:
-            return {"completions": [], "suppress": False}
-        last = re.split(r"\s+", context.text_until_cursor)[-1]
-        # IPython replaces only what it takes for the word at the cursor
-        skip = len(last) - len(context.token) if last.endswith(context.token) else 0
-        return {"completions": [SimpleCompletion(text=word[skip:]) for word in found], "suppress": True}
-
-    return wattle_matcher
