@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+from wattle_jupyter.audit import Audit
 from wattle_jupyter.executors import Executor
 from wattle_jupyter.executors.local import LocalExecutor
 from wattle_jupyter.objects import Objects
@@ -19,10 +20,11 @@ from wattle_jupyter.store import Store
 class Engine:
     """Everything that owns one store while it lives. ``await Engine.open(…)``, ``await engine.close()``."""
 
-    def __init__(self, settings: Settings, store: Store, scheduler: Scheduler) -> None:
+    def __init__(self, settings: Settings, store: Store, scheduler: Scheduler, log: logging.Logger) -> None:
         self.settings = settings
         self.store = store
         self.scheduler = scheduler
+        self.audit = Audit(store.folder, log)
 
     @classmethod
     async def open(
@@ -35,9 +37,10 @@ class Engine:
         log: logging.Logger | None = None,
     ) -> Engine:
         """Own the store in ``folder`` and take up what went on in it. Raises Unavailable with reason and cure."""
+        log = log or logging.getLogger("wattle")
         store = await Store.open(folder, keep_backups=settings.store.keep_backups)
         if str(store.rejoined):
-            (log or logging.getLogger("wattle")).warning("wattle: %s", store.rejoined)
+            log.warning("wattle: %s", store.rejoined)
         limits = Limits(
             slots=settings.scheduler.slots,
             max_active_runs=settings.scheduler.max_active_runs,
@@ -56,7 +59,7 @@ class Engine:
             await executor.close()
             await store.close()
             raise
-        return cls(settings, store, scheduler)
+        return cls(settings, store, scheduler, log)
 
     async def close(self) -> None:
         """Detach from the executor and close the store. Tasks go on."""

@@ -153,6 +153,10 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=dict[str, Any], bytes_body=True, status=201,
     ),
     Operation(
+        verb="GET", path="audit", action="read", summary="Who changed what, the newest first.",
+        answer=wire.AuditEntry, listed=True, query=("limit",),
+    ),
+    Operation(
         verb="GET", path="backups", action="read", summary="Backups of the database, the newest first.",
         answer=wire.BackupView, listed=True,
     ),

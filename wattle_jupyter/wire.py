@@ -251,6 +251,18 @@ class EventsMessage(TypedDict):
     events: list[EventView]
 
 
+class AuditEntry(TypedDict):
+    """A request that was to change something. ``target`` is the id or name of what it changed or named, ``outcome``
+    ``done`` or the class of the error."""
+
+    at: str
+    user: str
+    verb: str  # of the request, with the pattern of its path
+    target: str
+    status: int
+    outcome: str
+
+
 class BackupView(TypedDict):
     """A copy of the database. ``name`` is what `wattle restore` takes."""
 

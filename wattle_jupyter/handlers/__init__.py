@@ -34,11 +34,15 @@ HANDLERS: dict[str, type[Any]] = {
     "runs/{run}/tasks/{task}/logs": logs.TaskLogsHandler,
     "runs/{run}/tasks/{task}/logs/stream": logs.TaskLogStreamHandler,
     "objects/{hash}": objects.ObjectHandler,
+    "audit": care.AuditHandler,
     "backups": care.BackupsHandler,
     "events": meta.EventsHandler,
     "events/ws": socket.SocketHandler,
 }
 
+
+for _path, _handler in HANDLERS.items():
+    _handler.pattern = _path
 
 _NAMED = re.compile(r"{[a-z]+}")
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, cast
+from urllib.parse import unquote
 
 from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import APIHandler
@@ -20,7 +23,8 @@ from wattle_jupyter.follower import HAND_OVER, Follower, Patience
 from wattle_jupyter.model import Json
 from wattle_jupyter.settings import Settings
 from wattle_jupyter.shapes import describe
-from wattle_jupyter.wire import ErrorBody
+from wattle_jupyter.view import stamp
+from wattle_jupyter.wire import AuditEntry, ErrorBody
 
 RESOURCE = "wattle"
 
@@ -94,6 +98,9 @@ class WattleHandler(APIHandler):
     own_pages_only = False  # for what a foreign page could pull in as an image or a script
     trouble: Unavailable | None = None  # why the owner does not answer
     upstream: Any = None  # the connection to the owner, if this server follows it
+    pattern = ""  # the path of the route, with the names of what stands in it
+    target = ""  # what the request changed, by id or name
+    problem = ""  # class of the error that was answered
 
     def initialize(self) -> None:
         self.received = bytearray()
@@ -135,6 +142,23 @@ class WattleHandler(APIHandler):
         if self.upstream is not None:
             self.upstream.close()
 
+    def on_finish(self) -> None:
+        """Who asked for a change is written down, whatever came of it. A stranger has no name to write."""
+        engine = self.settings.get("wattle_engine")
+        user = getattr(self, "_jupyter_current_user", None)
+        if engine is not None and user is not None and self.pattern and self.request.method in _CHANGING:
+            named = self.target or "/".join(unquote(part) for part in self.path_args if part)
+            entry = AuditEntry(
+                at=stamp(time.time()),
+                user=str(user.username),
+                verb=f"{self.request.method} {self.pattern}",
+                target=named,
+                status=self.get_status(),
+                outcome=self.problem or "done",
+            )
+            engine.audit.note(entry)
+        super().on_finish()
+
     # ------------------------------------------------------------------------------------------------ bodies
 
     @property
@@ -155,6 +179,10 @@ class WattleHandler(APIHandler):
     def data_received(self, chunk: bytes) -> None:
         self.received += chunk
 
+    async def read_spec(self) -> Json:
+        """The body, as :meth:`read_json`; a big one in a thread, so that the server goes on answering meanwhile."""
+        return await asyncio.to_thread(self.read_json) if len(self.received) > _BIG else self.read_json()
+
     def read_json(self) -> Json:
         """The body. Raises InvalidRequest if it is not strict JSON: UTF-8, no NaN, no twice-used keys, no NUL."""
         kind = self.request.headers.get("Content-Type", "application/json").split(";")[0].strip().lower()
@@ -170,18 +198,17 @@ class WattleHandler(APIHandler):
 
     def read_object(self, *allowed: str) -> dict[str, Json]:
         """The body as an object with no other keys than these; an empty body is an empty object."""
-        found = self.read_json() if self.received.strip() else {}
-        if not isinstance(found, dict):
-            raise InvalidRequest(f"the body must be a JSON object, not {describe(found)}")
-        for name in found:
-            if name not in allowed:
-                listed = ", ".join(allowed) or "nothing"
-                raise InvalidRequest(f"unknown field {name[:80]!r}: this takes {listed}")
-        return found
+        return _as_object(self.read_json() if self.received.strip() else {}, allowed)
+
+    async def read_object_with_spec(self, *allowed: str) -> dict[str, Json]:
+        """The same, where a field may hold a spec; a big body is read in a thread."""
+        return _as_object(await self.read_spec() if self.received.strip() else {}, allowed)
 
     # ------------------------------------------------------------------------------------------------ answers
 
     def answer(self, data: Any, status: int = 200) -> None:
+        if isinstance(data, dict):
+            self.target = str(data.get("id") or data.get("name") or "")
         self.answer_text(json.dumps(data, separators=(",", ":")), status)
 
     def answer_text(self, data: str, status: int = 200) -> None:
@@ -207,6 +234,7 @@ class WattleHandler(APIHandler):
             reason = getattr(error, "log_message", None) if isinstance(error, web.HTTPError) else None
             message = _BUG if status_code >= 500 else _DENIED if status_code == 403 else str(reason or self._reason)
             body = ErrorBody(success=False, error=_NAMES.get(status_code, "Unavailable"), message=message, details={})
+        self.problem = body["error"]
         self.set_header("Content-Type", "application/json")
         self.finish(json.dumps(body))
 
@@ -218,6 +246,20 @@ class WattleHandler(APIHandler):
 _DENIED = "not logged in, or not allowed: send a valid token (`jupyter server list` shows it), or log in again"
 _BUG = "an error in the server; its log has the details. Please report it"
 _NAMES = {400: "InvalidRequest", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 405: "MethodNotAllowed"}
+
+
+_CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_BIG = 1 << 18  # bytes of a body that takes longer to read than others should wait: 250 KiB take 5 ms
+
+
+def _as_object(found: Json, allowed: Sequence[str]) -> dict[str, Json]:
+    if not isinstance(found, dict):
+        raise InvalidRequest(f"the body must be a JSON object, not {describe(found)}")
+    for name in found:
+        if name not in allowed:
+            listed = ", ".join(allowed) or "nothing"
+            raise InvalidRequest(f"unknown field {name[:80]!r}: this takes {listed}")
+    return found
 
 
 def _refuse_constant(constant: str) -> None:

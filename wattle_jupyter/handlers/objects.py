@@ -147,6 +147,7 @@ class ObjectHandler(FileHandler):
         self.answer({"hash": name, "size": writer.size}, 201)
 
     def on_finish(self) -> None:
+        super().on_finish()
         if self._writer is not None:
             self._writer.close()
 

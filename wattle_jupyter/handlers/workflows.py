@@ -60,7 +60,7 @@ class WorkflowsHandler(WattleHandler):
 
     @writes
     async def post(self) -> None:
-        workflow = await load_spec(self.read_json())
+        workflow = await load_spec(await self.read_spec())
         if missing := await asyncio.to_thread(preflight.missing_objects, workflow, self.engine.scheduler.objects):
             raise SpecError(missing)  # unlike a folder or a command, it does not come by itself
         await self.engine.scheduler.define(workflow)
@@ -106,7 +106,7 @@ class RunsHandler(WattleHandler):
 
     @executes
     async def post(self) -> None:
-        body = self.read_object("workflow", "spec", "params", "mode", "priority", "cause")
+        body = await self.read_object_with_spec("workflow", "spec", "params", "mode", "priority", "cause")
         if (body.get("workflow") is None) == (body.get("spec") is None):
             raise InvalidRequest("give either `workflow`, the name of a defined one, or `spec`, a definition")
         name = body.get("workflow")
