@@ -20,7 +20,7 @@ from processes import EngineProcess
 from test_spec import specs
 
 import wattle_jupyter as wt
-from wattle_jupyter import notation, notebook, pickling, spec
+from wattle_jupyter import magic, notation, notebook, pickling, spec
 from wattle_jupyter.client import Client
 from wattle_jupyter.errors import NotFound, WattleError
 from wattle_jupyter.notebook import BadUse, Notebook, WorkflowError
@@ -296,8 +296,8 @@ def test_more_data_may_be_allowed(book: Notebook) -> None:
 ODD = st.sampled_from(
     ["yes", "1e3", "é", "a  ", "{{ x }}", "", "null", "~", "0x1F", "1_000", "2020-01-01", "12:30", "a: b", "a #b", "#x",
      "- a", "? b", "| x", "\ttab", "a\tb", "line\n", "line\n\n", "a\n b\n", "a\n\tb", " lead\nx", "x \ny", "a\r\nb",
-     "\n", "---", "...", "'q'", '"d"', "'\"", "\\{{", "*a", "&b", "!t", "@x", "%y", "`z", "<<", "=", "a\u2028b", "\ufeff",
-     "a\x85b", "😀", "key:", "+x", "1.", "-", "-.inf", ".nan", "0o7", "1:2", "a\n---\nb", "# c\nx", "\x7f\n"]
+     "\n", "---", "...", "'q'", '"d"', "'\"", "\\{{", "*a", "&b", "!t", "@x", "%y", "`z", "<<", "=", "a\u2028b",
+     "\ufeff", "a\x85b", "😀", "key:", "+x", "1.", "-", "-.inf", ".nan", "0o7", "1:2", "a\n---\nb", "# c\nx", "\x7f\n"]
 )  # fmt: skip
 TEXTS = ODD | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 VALUES = st.recursive(
@@ -413,6 +413,12 @@ def test_functions_run_in_processes_of_their_own_and_pass_on_what_they_return(li
     assert again["total"].result() == {"sum": 20, "n": 5}
 
 
+def test_a_run_may_be_found_and_a_result_read_later(live: Any) -> None:
+    run_cell(live, CHAIN)
+    run_cell(live, "wf.run(n=2)").wait()
+    assert wt.attach("last")["clean"].result() == [0, 2]
+
+
 def test_the_same_code_makes_no_new_version(live: Any, engine: EngineProcess) -> None:
     client = Client(engine.store, start=False)
     run_cell(live, CHAIN + "wf.define()", "one")
@@ -433,3 +439,29 @@ def test_a_file_made_of_functions_runs_from_the_command_line(live: Any, engine: 
     command = [sys.executable, "-m", "wattle_jupyter", "run", "chain.yaml", "-w"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_text_cell_and_functions_are_one_workflow(live: Any, engine: EngineProcess) -> None:
+    magic.load(live)
+    run_cell(live, 'wf = wt.Workflow("mixed")\n@wf.task\ndef fetch(n=3): return n', "one")
+    live.user_ns["word"] = "now"
+    run_cell(live, "%%wattle mixed\nshow <- fetch: echo got {{ fetch }} {{ word }}\nother: echo x", "two")
+    run_cell(live, "@wf.task(inputs={'x': fetch})\ndef last(x): return x + 1\nwf['show'] >> last", "three")
+    run = run_cell(live, "wf.run(n=4)").wait(check=True)
+    assert run["show"].logs() == "got 4 now\n"
+    assert run["last"].result() == 5
+    run_cell(live, "%%wattle mixed\nrenamed: echo {{ fetch }}", "two")
+    assert [node.name for node in live.user_ns["wf"]] == ["fetch", "renamed", "last"]
+    assert list(Client(engine.store, start=False).workflow("mixed")["spec"]["tasks"]) == ["fetch", "renamed", "last"]
+    magic.unload(live)
+
+
+def test_what_is_wrong_with_a_function_is_told_by_a_text_cell_too(live: Any) -> None:
+    magic.load(live)
+    run_cell(live, 'wf = wt.Workflow("mixed2")\n@wf.task\ndef fetch(nn): return nn', "one")
+    with pytest.raises(WattleError) as caught:
+        run_cell(live, "%%wattle mixed2\na <- b: echo", "two")
+    assert "mixed2 cannot work: 2 problems" in str(caught.value)
+    assert "fetch (cell [1], line 2): takes `nn`, which is neither a task nor a param" in str(caught.value)
+    assert [node.name for node in live.user_ns["wf"]] == ["fetch"]
+    magic.unload(live)
