@@ -40,7 +40,7 @@ class LogFile:
         if not _ID.fullmatch(attempt):
             raise ValueError(f"not an attempt's id: {attempt!r}")
         self.attempt = attempt
-        self._path = store / "attempts" / attempt / "log"
+        self.path = store / "attempts" / attempt / "log"
         self._fd = -1
 
     def __enter__(self) -> LogFile:
@@ -68,7 +68,7 @@ class LogFile:
     def _size_at(self, when: float) -> int:
         """As the keeper's time index says: pairs (time, size then). A log that was written at once has none."""
         try:
-            points = list(_POINT.iter_unpack(_whole_points(self._path.with_name("times").read_bytes())))
+            points = list(_POINT.iter_unpack(_whole_points(self.path.with_name("times").read_bytes())))
         except FileNotFoundError:
             known = os.fstat(self._fd)
             points = [(known.st_mtime, known.st_size)]
@@ -82,7 +82,7 @@ class LogFile:
     def _open(self) -> bool:
         if self._fd < 0:
             try:
-                fd = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+                fd = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             except FileNotFoundError:
                 return False
             except OSError as error:

@@ -165,6 +165,10 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=wire.BackupView, status=201,
     ),
     Operation(
+        verb="GET", path="runs/{run}/tasks/{task}/logs/search", action="read", summary="Lines of its log that match.",
+        answer=wire.LogSearch, query=("pattern", "regex", "case", "limit", "attempt"),
+    ),
+    Operation(
         verb="GET", path="events", action="read", summary="Committed changes as they happen.",
         query=("since", "run"), media="text/event-stream",
     ),

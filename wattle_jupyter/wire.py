@@ -189,6 +189,15 @@ class LogPage(TypedDict):
     text: str
 
 
+class LogSearch(TypedDict):
+    """Lines of a log that match: how many in its first ``size`` bytes, and the offsets of the first of them."""
+
+    attempt: str
+    size: int
+    count: int
+    lines: list[int]
+
+
 class Pagination(TypedDict):
     page: int
     page_size: int

@@ -204,6 +204,17 @@ class WattleHandler(APIHandler):
         """The same, where a field may hold a spec; a big body is read in a thread."""
         return _as_object(await self.read_spec() if self.received.strip() else {}, allowed)
 
+    def number(self, name: str, default: int, low: int, high: int) -> int:
+        """A whole number in the query. Raises InvalidRequest if it is none, or outside of these bounds."""
+        text = self.get_query_argument(name, str(default))
+        try:
+            number = int(text[:20])
+        except ValueError:
+            number = high + 1
+        if not low <= number <= high:
+            raise InvalidRequest(f"{name} must be a whole number from {low} to {high}, not {text[:40]!r}")
+        return number
+
     # ------------------------------------------------------------------------------------------------ answers
 
     def answer(self, data: Any, status: int = 200) -> None:

@@ -65,7 +65,7 @@ class TaskLogsHandler(WattleHandler):
                 self.answer(await self._page(file, sizes()))
 
     async def _page(self, file: LogFile, final_size: int | None) -> LogPage:
-        limit = self._number("limit", PIECE // 4, MIN_PAGE, MAX_PAGE)
+        limit = self.number("limit", PIECE // 4, MIN_PAGE, MAX_PAGE)
         offset = await self._offset(file)
         size = file.size()
         start = offset if offset >= 0 else max(0, size + offset)
@@ -81,7 +81,7 @@ class TaskLogsHandler(WattleHandler):
         """Where the page begins: ``since`` (seconds of the epoch) goes before ``offset``."""
         text = self.get_query_argument("since", None)
         if text is None:
-            return self._number("offset", 0, -(1 << 53), 1 << 53)
+            return self.number("offset", 0, -(1 << 53), 1 << 53)
         try:
             when = float(text[:40])
         except ValueError:
@@ -97,16 +97,6 @@ class TaskLogsHandler(WattleHandler):
             await self.flush()
             offset += len(data)
         await self.finish()
-
-    def _number(self, name: str, default: int, low: int, high: int) -> int:
-        text = self.get_query_argument(name, str(default))
-        try:
-            number = int(text[:20])
-        except ValueError:
-            number = high + 1
-        if not low <= number <= high:
-            raise InvalidRequest(f"{name} must be a whole number from {low} to {high}, not {text[:40]!r}")
-        return number
 
 
 class EventStream(WattleHandler):

@@ -1,0 +1,86 @@
+"""Looking for a pattern in the log of a task, by a process of its own (:mod:`wattle_jupyter.host.search`)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from wattle_jupyter import history
+from wattle_jupyter.errors import Conflict, InvalidRequest, TooManyRuns
+from wattle_jupyter.handlers.base import WattleHandler, reads
+from wattle_jupyter.handlers.runs import newest_attempt
+from wattle_jupyter.host import search
+from wattle_jupyter.logs import LogFile
+from wattle_jupyter.wire import LogSearch
+
+PATIENCE = 30.0
+"""Seconds after which a search is given up."""
+
+_SIDE_BY_SIDE = 4
+_MOST = 10_000
+_LONGEST = 1_000
+
+
+class TaskLogSearchHandler(WattleHandler):
+    own_pages_only = True
+
+    @reads
+    async def get(self, text: str, task: str) -> None:
+        run = await history.resolve(self.engine.store, text)
+        attempt = await newest_attempt(self.engine, run, task, self.get_query_argument("attempt", None))
+        asked = {
+            "pattern": self._pattern(),
+            "ignore_case": self.get_query_argument("case", "0") != "1",
+            "most": self.number("limit", 1_000, 1, _MOST),
+        }
+        found: dict[str, Any] = {"size": 0, "count": 0, "lines": []}
+        if attempt is not None:
+            with LogFile(self.engine.store.folder, attempt) as file:
+                if file.size():
+                    found = await look(file.path, asked)
+        self.answer(LogSearch(attempt=attempt or "", size=found["size"], count=found["count"], lines=found["lines"]))
+
+    def _pattern(self) -> str:
+        """What to look for. With ``regex=1`` a regular expression, else plain text."""
+        text = self.get_query_argument("pattern", "", strip=False)
+        if not text or len(text) > _LONGEST:
+            raise InvalidRequest(f"pattern must have 1 to {_LONGEST:,} characters, not {len(text):,}")
+        if self.get_query_argument("regex", "0") != "1":
+            return re.escape(text)
+        try:
+            re.compile(text.encode())
+        except (re.error, OverflowError, RecursionError) as error:
+            raise InvalidRequest(f"{text[:80]!r} is not a regular expression: {error}") from None
+        return text
+
+
+_running: set[int] = set()
+
+
+async def look(path: Path, asked: dict[str, Any]) -> dict[str, Any]:
+    """What the searching process found. Raises Conflict if it took too long, TooManyRuns if others look already."""
+    if len(_running) >= _SIDE_BY_SIDE:
+        raise TooManyRuns(f"{_SIDE_BY_SIDE} searches are going on; try again in a moment")
+    pipe = asyncio.subprocess.PIPE
+    command = (sys.executable, "-I", "-S", search.__file__)
+    process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe)
+    _running.add(process.pid)
+    try:
+        given = json.dumps({**asked, "path": str(path)}).encode()
+        out, err = await asyncio.wait_for(process.communicate(given), PATIENCE)
+    except TimeoutError:
+        raise Conflict(f"the search took longer than {PATIENCE:g} s; make the pattern simpler") from None
+    finally:
+        _running.discard(process.pid)
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+    if process.returncode:
+        reason = err.decode(errors="replace").strip().rpartition("\n")[2]
+        raise Conflict(f"the log could not be searched: {reason or 'the search was ended'}")
+    return json.loads(out)  # type: ignore[no-any-return]
