@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from wattle_jupyter import shell
 from wattle_jupyter.errors import Problem, SpecError, StoreUnavailable
 from wattle_jupyter.launch import INTERPRETERS, python_environment, working_dir
 from wattle_jupyter.model import Task, Workflow, json_problem
@@ -46,6 +47,21 @@ def problems(workflow: Workflow, path: str, objects: Objects) -> list[Problem]:
             continue
         where = task.env.get("PATH") or workflow.env.get("PATH") or path
         found.extend(_script_problems(task, folder) or _program_problems(task, where, made, commands))
+    return found
+
+
+def warnings(workflow: Workflow, path: str, objects: Objects) -> list[Problem]:
+    """The same, and what shells will most likely look for in vain: nothing to keep a run from being tried."""
+    found = problems(workflow, path, objects)
+    if workflow.python:
+        path = python_environment(workflow.python, path).get("PATH", path)
+    made = {o.path for task in workflow.tasks.values() for o in task.outputs.values() if o.path}
+    known: dict[str, bool] = {}
+    for task in workflow.tasks.values():
+        if isinstance(task.run, str):
+            where = task.env.get("PATH") or workflow.env.get("PATH") or path
+            words = [word for word in shell.commands(task.run) if word != task.script and word not in made]
+            found.extend(problem for word in words for problem in _not_found(task, word, where, known))
     return found
 
 
@@ -88,8 +104,11 @@ def _program_problems(task: Task, path: str, made: set[str], known: dict[str, bo
         word = "python3"
     else:
         word = task.run[0] if isinstance(task.run, tuple) else ""
-    if not word or "{{" in word or word in made or "/" in word:
-        return []
+    return [] if not word or "{{" in word or word in made or "/" in word else _not_found(task, word, path, known)
+
+
+def _not_found(task: Task, word: str, path: str, known: dict[str, bool]) -> list[Problem]:
+    """Each word is looked up once in each PATH."""
     if known.setdefault(f"{word}\0{path}", shutil.which(word, path=path) is not None):
         return []
     return [Problem(f"tasks.{task.name}.run", f"command not found: {word}", "install it, or give its full path")]

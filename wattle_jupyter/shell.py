@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Sequence
 
 _BUILTINS = """
 . : alias bg break case cd command continue eval exec exit export fc fg for getopts hash if jobs local read readonly
 return set shift source test time times trap type ulimit umask unalias unset until wait while
 """
 BUILTINS = frozenset(_BUILTINS.split())
+_OPAQUE = frozenset(
+    """
+    . alias case command conda do done elif else env esac eval exec export fi for function hash if in mamba micromamba
+    module newgrp pixi select source su sudo then type until unalias which while { } !
+    """.split()  # noqa: SIM905  a text is easier to keep
+)
+"""Words after which nobody but the shell knows what is a command, or where it is looked for."""
+_EVERYWHERE = frozenset(("echo", "printf", "true", "false", "[", "pwd", "kill"))  # built in, though programs, too
+_TEMPLATE = re.compile(r"\{\{.*?\}\}")
+_ASSIGNED = re.compile(r"[A-Za-z_]\w*\+?=")
+_UNKNOWN = frozenset("$`*?[~\0")
 _PLAIN_QUOTED = re.compile(r"""'[^']*'|"[^"$`\\]*\"""")
 _SYNTAX = re.compile(r"""[|&;<>()$`\\*?\[\]#~{}!\n'"]""")
 _WORD_START = frozenset(" \t\n;|&(<>")
@@ -23,6 +35,44 @@ def argv(text: str) -> tuple[str, ...] | None:
     if not words or "=" in words[0] or words[0] in BUILTINS:
         return None
     return tuple(words)
+
+
+def commands(text: str) -> list[str]:
+    """Programs that a text for ``sh`` is sure to look for on PATH, in their order. Empty if there is any doubt.
+
+    Only pipelines and sequences (``;``, ``&&``, line breaks) are understood: a command after ``||``, in ``if`` or in
+    ``$( )`` may well be missing on purpose.
+    """
+    lexer = shlex.shlex(_TEMPLATE.sub("\0", text).replace("\\\n", " "), posix=True, punctuation_chars=";|&<>()\n")
+    lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t\r", True, ""
+    try:
+        words = list(lexer)
+    except ValueError:  # a quote that is never closed: the shell will say so
+        return []
+    return _first_words(words)
+
+
+def _first_words(words: Sequence[str]) -> list[str]:
+    found: list[str] = []
+    first, file = True, False  # does a command stand here, or the file of a redirection?
+    for word in words:
+        if set(word) <= set(";|&<>()\n"):
+            if "(" in word or ")" in word or "||" in word or "<<" in word:
+                return []
+            file = word[-1] in "<>" or word in (">&", "<&")
+            first = first or not (set(word) & set("<>"))
+        elif file:
+            file = False
+        elif first and _ASSIGNED.match(word):
+            if word.startswith("PATH="):
+                return []
+        elif first:
+            if word in _OPAQUE or word.startswith("#") or word.isdigit():
+                return []
+            first = False
+            if word not in BUILTINS and word not in _EVERYWHERE and "/" not in word and not set(word) & _UNKNOWN:
+                found.append(word)
+    return list(dict.fromkeys(found))
 
 
 class Quoting:

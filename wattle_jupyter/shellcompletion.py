@@ -71,8 +71,8 @@ def places(prefix: str, **_: object) -> dict[str, str]:
 
 def files(prefix: str, **_: object) -> dict[str, str]:
     """Folders, and files that may hold a workflow."""
-    folder, _, start = prefix.rpartition("/")
-    base = f"{folder}/" if "/" in prefix else ""
+    folder, slash, start = prefix.rpartition("/")
+    base = folder + slash
     try:
         with os.scandir(os.path.expanduser(base) or ".") as entries:  # noqa: PTH111  the text goes back as it came
             names = [entry.name + ("/" if entry.is_dir() else "") for entry in entries]

@@ -24,8 +24,8 @@ async def detail(engine: Engine, name: str) -> WorkflowDetail:
     found = await library.current(engine.store, name)
     workflow = spec.restore(found.spec)
     path, objects = os.environ.get("PATH", os.defpath), engine.scheduler.objects
-    problems = await asyncio.to_thread(preflight.problems, workflow, path, objects)
-    return WorkflowDetail(**found.summary, spec=found.spec, warnings=[str(p) for p in problems])
+    warnings = await asyncio.to_thread(preflight.warnings, workflow, path, objects)
+    return WorkflowDetail(**found.summary, spec=found.spec, warnings=[str(p) for p in warnings])
 
 
 async def start(engine: Engine, workflow: Workflow, body: dict[str, Json], user: str, key: str | None) -> str:

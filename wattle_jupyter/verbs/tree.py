@@ -16,6 +16,16 @@ ALIASES = {"ls": "list"}
 Do = Callable[[argparse.Namespace, Scene], Outcome]
 
 
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """``-p, --param NAME=VALUE``, as newer versions of Python write it."""
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        value = self._format_args(action, self._get_default_metavar_for_optional(action))
+        return f"{', '.join(action.option_strings)} {value}"
+
+
 class Parser(argparse.ArgumentParser):
     """Never exits, never prints; no abbreviations of options, so that new ones break nobody."""
 
@@ -23,7 +33,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"allow_abbrev": False, "add_help": False, **kwargs})
-        self.formatter_class = argparse.RawDescriptionHelpFormatter
+        self.formatter_class = Formatter
         self.add_argument("-h", "--help", action=ShowHelp, nargs=0, help="show this help")
 
     def error(self, message: str) -> NoReturn:
