@@ -116,7 +116,7 @@ def adopt(draft: Draft, known: Mapping[str, Json]) -> tuple[Draft, list[str]]:
     """The draft with the tasks of a stored workflow. They run by this kernel's interpreter from now on."""
     place = Place(STORED, "the stored workflow")
     head = {key: value for key, value in known.items() if key not in ("name", "tasks", "python")}
-    draft.say("code", head, place)
+    draft.say("text", head, place)  # as a cell of commands would, which takes its place
     for task, body in known["tasks"].items():
         form = {"run": body} if isinstance(body, str | list) else dict(body)
         outputs = tuple(form.get("outputs") or ())

@@ -49,28 +49,26 @@ class Found(NamedTuple):
     words: list[str]
 
 
-def matcher(completion: Completion) -> Any:
-    """The completion as a matcher of IPython, beside its own."""
-    from IPython.core.completer import SimpleCompletion, context_matcher  # noqa: PLC0415
-
-    @context_matcher()  # type: ignore[untyped-decorator]  # IPython is not typed
-    def wattle_matcher(context: Any) -> dict[str, Any]:
-        lines = context.full_text.split("\n")[: context.cursor_line + 1]
-        found = completion.candidates([*lines[:-1], context.text_until_cursor])
-        if found is None:
-            return {"completions": [], "suppress": False}
-        completions = [SimpleCompletion(text=word) for word in found.words]
-        return {"completions": completions, "suppress": True, "matched_fragment": found.fragment}
-
-    return wattle_matcher
-
-
 class Completion:
     """Candidates for what stands left of the cursor."""
 
     def __init__(self, variables: Callable[[], Mapping[str, object]]) -> None:
         self._variables = variables
         self._engine = _Engine()
+
+    def answer(self, context: Any) -> dict[str, Any]:
+        """The candidates as a matcher of IPython returns them."""
+        from IPython.core.completer import SimpleCompletion  # noqa: PLC0415
+
+        lines = context.full_text.split("\n")[: context.cursor_line + 1]
+        found = self.candidates([*lines[:-1], context.text_until_cursor])
+        if found is None:
+            return {"completions": [], "suppress": False}
+        words = found.words or (
+            [found.fragment] if found.fragment else []
+        )  # else Python's guesses would take its place
+        completions = [SimpleCompletion(text=word) for word in words]
+        return {"completions": completions, "suppress": True, "matched_fragment": found.fragment}
 
     def candidates(self, lines: Sequence[str]) -> Found | None:
         """``lines`` are the cell's up to the cursor. None if that is not ours."""

@@ -8,14 +8,16 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from wattle_jupyter import cellline, completion, verbs
-from wattle_jupyter.client import Client
 from wattle_jupyter.errors import InvalidRequest, Problem, SpecError, WattleError
-from wattle_jupyter.model import Json
-from wattle_jupyter.run import Drawing
+
+if TYPE_CHECKING:  # the rest when it is used: loading the extension is to be quick
+    from wattle_jupyter.client import Client
+    from wattle_jupyter.completion import Completion
+    from wattle_jupyter.model import Json, Workflow
 
 _LEFT_OVER = re.compile(r"\{\s*([A-Za-z_]\w*)[^{}:\"]*\}")
 
@@ -32,7 +34,7 @@ def load(shell: Any) -> None:
     unload(shell)
     magic = _Magic(shell)
     shell.register_magic_function(magic.wattle, "line_cell", "wattle")
-    magic.matcher = completion.matcher(completion.Completion(magic.names))
+    magic.matcher = _matcher(magic)
     shell.Completer.custom_matchers.append(magic.matcher)
     _loaded[id(shell)] = magic
 
@@ -50,6 +52,17 @@ def unload(shell: Any) -> None:
 _loaded: dict[int, _Magic] = {}
 
 
+def _matcher(magic: _Magic) -> Any:
+    """The completion as a matcher of IPython, beside its own."""
+    from IPython.core.completer import context_matcher  # noqa: PLC0415  there when a shell is
+
+    @context_matcher()  # type: ignore[untyped-decorator]  # IPython is not typed
+    def wattle_matcher(context: Any) -> Any:
+        return magic.completion.answer(context)
+
+    return wattle_matcher
+
+
 class _Magic:
     """The magic of one shell."""
 
@@ -57,6 +70,12 @@ class _Magic:
 
     def __init__(self, shell: Any) -> None:
         self.shell = shell
+
+    @cached_property
+    def completion(self) -> Completion:
+        from wattle_jupyter.completion import Completion  # noqa: PLC0415
+
+        return Completion(self.names)
 
     def wattle(self, line: str, cell: str | None = None) -> object:
         """Workflows of tasks that run outside the kernel, and go on without it.
@@ -84,6 +103,8 @@ class _Magic:
             %wattle logs last/clean   what a task wrote
             %wattle VERB -h           explains a verb; `%wattle` lists them all
         """
+        from wattle_jupyter import cellline, verbs  # noqa: PLC0415
+
         try:
             _refuse_left_over_braces(line)
             if cell is None:
@@ -103,6 +124,8 @@ class _Magic:
     # ---------------------------------------------------------------------------------------------------- %wattle VERB
 
     def _do(self, line: str) -> object:
+        from wattle_jupyter import verbs  # noqa: PLC0415
+
         scene = verbs.Scene(write=_print, prog="%wattle", notebook=True, cause="cell")
         outcome = verbs.do(verbs.split(line, "%wattle"), scene)
         if outcome.value is not None and "--json" not in line.split():
@@ -128,10 +151,10 @@ class _Magic:
         detail = client.define(spec.dump(workflow))
         for warning in detail["warnings"]:
             _print(f"warning: {warning}")
-        self._display(Drawing(workflow))
+        self._display(workflow)
 
     def _define_task(self, line: str, body: str) -> None:
-        from wattle_jupyter import celldraft  # noqa: PLC0415  pydantic and cloudpickle when the first cell is defined
+        from wattle_jupyter import celldraft, cellline  # noqa: PLC0415  cloudpickle when the first cell is defined
         from wattle_jupyter.notebook import WorkflowError  # noqa: PLC0415
 
         read = cellline.read(line)
@@ -143,11 +166,11 @@ class _Magic:
             raise WattleCellError(block(error, f"{read.workflow}.{read.task}", line, body), **error.details) from None
         for said in joined.said:
             _print(said)
-        self._display(Drawing(joined.workflow))
+        self._display(joined.workflow)
 
     def _completed(self, data: dict[str, Json], args: Any) -> dict[str, Json]:
         """The spec of the cell with what the kernel and the line know."""
-        from wattle_jupyter import spec  # noqa: PLC0415
+        from wattle_jupyter import spec, verbs  # noqa: PLC0415
 
         found = {"working_dir": os.getcwd(), "python": sys.executable, **data}  # noqa: PTH109  as text
         flags = {"mode": args.mode, "max_parallel": args.jobs}
@@ -165,15 +188,21 @@ class _Magic:
         return {name: value for name, value in self.shell.user_ns.items() if name not in hidden}
 
     def _client(self) -> Client:
+        from wattle_jupyter import verbs  # noqa: PLC0415
+
         return verbs.Scene(write=_print).client
 
-    def _display(self, drawing: Drawing) -> None:
+    def _display(self, workflow: Workflow) -> None:
         from IPython.display import display  # noqa: PLC0415
 
-        display(drawing)  # type: ignore[no-untyped-call]  # IPython is half typed
+        from wattle_jupyter.run import Drawing  # noqa: PLC0415
+
+        display(Drawing(workflow))  # type: ignore[no-untyped-call]  # IPython is half typed
 
 
 def _flags(line: str) -> Any:
+    from wattle_jupyter import verbs  # noqa: PLC0415
+
     parser = verbs.Parser(prog="%%wattle")
     parser.add_argument("name", metavar="NAME", help="what the workflow is called")
     parser.add_argument("-p", "--param", action="append", default=[], metavar="NAME=VALUE", help="a parameter")
@@ -231,6 +260,8 @@ def _pointed(problem: Problem, rows: list[str]) -> str:
 
 def _refuse_left_over_braces(line: str) -> None:
     """IPython has put values in for ``{x}`` by now; it leaves the whole line as it is if one of them is unknown."""
+    from wattle_jupyter import verbs  # noqa: PLC0415
+
     if found := _LEFT_OVER.search(line):
         raise verbs.BadUsage(
             f"%wattle: `{found[0]}` in the line could not be worked out; define `{found[1]}`, or double the braces"
