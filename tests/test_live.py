@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from jupyter_client.manager import start_new_kernel
 from processes import EngineProcess
 
 from wattle_jupyter import live
@@ -138,3 +139,48 @@ def test_waiting_in_a_script_shows_a_bar_in_a_terminal(engine: EngineProcess, tm
     assert code == 0
     assert "1/1 done" in said or "0/1 done" in said
     assert said.rstrip().endswith("completed")
+
+
+# ------------------------------------------------------------------------------------------------------------ notebooks
+
+
+@pytest.fixture(scope="module")
+def kernel(engine: EngineProcess) -> Iterator[Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WATTLE_STORE__DIR", str(engine.store))
+        manager, client = start_new_kernel(extra_arguments=["--IPKernelApp.log_level=40"])
+        yield client
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
+def shown(kernel: Any, code: str, *, person: bool) -> list[str]:
+    """What a cell shows, in order, to a front end with or without a person at it."""
+    asked, kinds = kernel.execute(code, allow_stdin=person), list[str]()
+    while True:
+        message = kernel.get_iopub_msg(timeout=60)
+        if message["parent_header"].get("msg_id") != asked:
+            continue
+        if message["content"].get("execution_state") == "idle":
+            return kinds
+        assert message["msg_type"] != "error", message["content"]
+        if message["msg_type"] in ("display_data", "execute_result", "clear_output"):
+            kinds.append(message["msg_type"])
+
+
+RUN = "%wattle run seen -w"
+LIVE = ["display_data", "clear_output", "execute_result"]
+
+
+def test_a_cell_that_waits_shows_the_live_view_meanwhile_and_then_how_it_ended(kernel: Any) -> None:
+    shown(kernel, "%load_ext wattle_jupyter\nfrom wattle_jupyter import attach, runs", person=True)
+    shown(kernel, "%%wattle seen\na: sleep 0.2", person=True)
+    assert shown(kernel, RUN, person=True) == LIVE
+    assert shown(kernel, "%wattle run seen\nattach('last').wait()", person=True) == ["execute_result"]
+    shown(kernel, "%wattle run seen", person=True)
+    assert shown(kernel, "await attach('last')", person=True)[-1] == "execute_result"
+    assert shown(kernel, "attach('last').wait()", person=True) == ["execute_result"], "it has ended"
+
+
+def test_a_notebook_that_nobody_looks_at_is_saved_with_the_end_alone(kernel: Any) -> None:
+    assert shown(kernel, RUN, person=False) == ["execute_result"]

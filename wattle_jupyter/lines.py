@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import codecs
 import contextlib
 import json
@@ -140,6 +139,8 @@ class Lines(Generic[T]):
 
 async def beside(source: Source[T]) -> AsyncIterator[T]:
     """The items of ``source``, taken by a thread, so that the loop goes on meanwhile."""
+    import asyncio  # noqa: PLC0415  the command line starts without
+
     loop = asyncio.get_running_loop()
     ready: asyncio.Queue[tuple[T | None, BaseException | None, bool]] = asyncio.Queue()
     room, left = threading.Semaphore(AHEAD), threading.Event()

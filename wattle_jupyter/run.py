@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import sys
 import threading
@@ -138,6 +137,8 @@ class Run:
         return self._wait_beside_the_loop().__await__()
 
     async def _wait_beside_the_loop(self) -> Run:
+        import asyncio  # noqa: PLC0415  the command line starts without
+
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         events = self._events()
@@ -236,7 +237,7 @@ class Run:
 
     def _watched(self, progress: Progress | None, quiet: bool) -> AbstractContextManager[Progress | None]:
         """What shows how far it is while somebody waits."""
-        if progress is not None or quiet:
+        if progress is not None or quiet or State(self._known["state"]).final:
             return contextlib.nullcontext(progress)
         from wattle_jupyter import live  # noqa: PLC0415  who only submits waits for nothing
 

@@ -80,15 +80,40 @@ def _with_candidates(error: NotFound, args: argparse.Namespace, scene: Scene) ->
     """The same error, with what was probably meant."""
     if "did you mean" in str(error) or "there are:" in str(error):
         return error
-    name = getattr(args, "workflow", None)
-    if name is not None and f"{name}" in str(error):  # else it is about the run, which went with its store
+    name, task = place(getattr(args, "workflow", None) or "")
+    if task is not None:
+        return _of_definition(error, name, task, scene)
+    if name and name in str(error):  # else it is about the run, which went with its store
         known = [view["name"] for view in scene.client.workflows()]
         hint = did_you_mean(name, known) or "; none is defined yet"
         if Path(name).exists():
             hint = f"; the name of a workflow file ends in {', '.join(SUFFIXES)}"
         return NotFound(f"no workflow `{name}`{hint}", **error.details)
     run, task = place(getattr(args, "run", None) or "")
-    if task is None:
-        return error
+    if task is None or f"'{run}'" in str(error):
+        return _of_run(error, run, args, scene)
     names = [view["task"] for view in scene.client.run(run)["tasks"]]
     return NotFound(f"no task `{task}` in this run{did_you_mean(task, names)}", **error.details)
+
+
+def _of_definition(error: NotFound, name: str, task: str, scene: Scene) -> WattleError:
+    """About ``NAME/TASK``, of a workflow or else of a run."""
+    try:
+        names = list(scene.client.workflow(name)["spec"]["tasks"])
+    except NotFound:
+        try:
+            names = [view["task"] for view in scene.client.run(name)["tasks"]]
+        except NotFound:
+            known = [view["name"] for view in scene.client.workflows()]
+            return NotFound(f"no workflow and no run `{name}`{did_you_mean(name, known)}", **error.details)
+    return NotFound(f"{name} has no task `{task}`{did_you_mean(task, names)}", **error.details)
+
+
+def _of_run(error: NotFound, run: str, args: argparse.Namespace, scene: Scene) -> WattleError:
+    """The name of a workflow where a run is meant: its newest run may be the one."""
+    for view in scene.client.workflows(search=run) if run else ():
+        if view["name"] == run and view["latest_run"]:
+            newest = view["latest_run"][:8]
+            cure = f"`{run}` is a workflow; its newest run is {newest}: `{scene.prog} {args.verb} {newest}`"
+            return NotFound(f"no run `{run}`; {cure}", **error.details)
+    return error
