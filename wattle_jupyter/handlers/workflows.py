@@ -19,10 +19,15 @@ async def load_spec(data: Json) -> Workflow:
     return await asyncio.to_thread(spec.load, data)
 
 
+async def stored(engine: Engine, name: str) -> Workflow:
+    """A definition as a workflow. Raises NotFound."""
+    return await asyncio.to_thread(spec.restore, (await library.current(engine.store, name)).spec)
+
+
 async def detail(engine: Engine, name: str) -> WorkflowDetail:
     """A definition with what its next run would stumble over."""
     found = await library.current(engine.store, name)
-    workflow = spec.restore(found.spec)
+    workflow = await asyncio.to_thread(spec.restore, found.spec)
     path, objects = os.environ.get("PATH", os.defpath), engine.scheduler.objects
     warnings = await asyncio.to_thread(preflight.warnings, workflow, path, objects)
     return WorkflowDetail(**found.summary, spec=found.spec, warnings=[str(p) for p in warnings])
@@ -32,7 +37,7 @@ async def start(engine: Engine, workflow: Workflow, body: dict[str, Json], user:
     """A run of ``workflow`` as ``body`` (params, mode, priority, cause) asks for it. Returns its id."""
     changed = {k: body[k] for k in ("mode", "priority") if body.get(k) is not None}
     if changed:
-        workflow = await load_spec({**spec.dump(workflow), **changed})
+        workflow = await load_spec({**await asyncio.to_thread(spec.dump, workflow), **changed})
     params = params_of(body)
     cause = body.get("cause", "api")
     if cause not in ("api", "cell", "cli", "sidebar"):
@@ -82,7 +87,7 @@ class WorkflowStartHandler(WattleHandler):
     @executes
     async def post(self, name: str) -> None:
         body = self.read_object("params", "mode", "priority", "cause")
-        workflow = spec.restore((await library.current(self.engine.store, name)).spec)
+        workflow = await stored(self.engine, name)
         run = await start(self.engine, workflow, body, self.username, self.key)
         self.answer(await self.engine.scheduler.detail(run), 201)
 
@@ -113,7 +118,7 @@ class RunsHandler(WattleHandler):
         if name is None:
             workflow = await load_spec(body["spec"])
         elif isinstance(name, str):
-            workflow = spec.restore((await library.current(self.engine.store, name)).spec)
+            workflow = await stored(self.engine, name)
         else:
             raise InvalidRequest(f"workflow must be the name of one, not {describe(name)}")
         run = await start(self.engine, workflow, body, self.username, self.key)
