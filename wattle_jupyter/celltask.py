@@ -349,8 +349,12 @@ class _Resolver:
         return f"`-p {name}` to make it a parameter" if simple else f"`-n {example}` if the task {example} makes it"
 
     def _meant(self, name: str) -> str:
+        left = {output for outputs in self._around.tasks.values() for output in outputs if output != "result"}
         known = {*self._names.makes, *self._around.user, *self._around.params, *self._left}
-        close = _close(name, (word for word in known if not word.startswith("_"))) or _close(name, _BUILTINS, 0.75)
+        close = _close(name, (word for word in {*known, *left} if not word.startswith("_")))
+        close = close or _close(name, _BUILTINS, 0.75)
+        if close and close not in known and (task := self._leaving(close)):
+            return f"did you mean `{close}`? Then add `-n {task}`, which leaves it"
         return (
             f"did you mean `{close}`?" if close else "define it in the cell, or name the task that leaves it with `-n`"
         )
