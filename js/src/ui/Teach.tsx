@@ -24,17 +24,21 @@ export function Snippet({ text, label }: { text: string; label: string }) {
   );
 }
 
-const FIRST = "%load_ext wattle_jupyter\n\n%%wattle hello\ngreet: echo hello\ncount <- greet: seq 3";
+const LOAD = '%load_ext wattle_jupyter';
+const DEFINE = '%%wattle hello\ngreet: echo hello\ncount <- greet: seq 3';
+const RUN = '%wattle run hello';
 
 /** Nothing has run yet: how to begin. */
 export function FirstSteps({ what }: { what: string }) {
   return (
     <div class="jp-wattle-teach">
       <h3>{what}</h3>
-      <p>{trans.__('Define a workflow in two cells of a notebook, one for each part:')}</p>
-      <Snippet text={FIRST} label={trans.__('Cells that define a workflow')} />
-      <p>{trans.__('Then run it. It goes on when you close the notebook or restart the kernel, and it shows here.')}</p>
-      <Snippet text="%wattle run hello" label={trans.__('Cell that runs it')} />
+      <p>{trans.__('Three cells of a notebook are enough. Load the extension:')}</p>
+      <Snippet text={LOAD} label={trans.__('Cell that loads the extension')} />
+      <p>{trans.__('Define a workflow:')}</p>
+      <Snippet text={DEFINE} label={trans.__('Cell that defines a workflow')} />
+      <p>{trans.__('Run it. It goes on when you close the notebook or restart the kernel, and it shows here:')}</p>
+      <Snippet text={RUN} label={trans.__('Cell that runs it')} />
     </div>
   );
 }
