@@ -19,7 +19,7 @@ _FENCE = re.compile(
     r"^(?P<indent> *)(?P<fence>`{3,})(?P<info>[^\n`]*)\n(?P<body>.*?)^(?P=indent)(?P=fence) *$",
     re.MULTILINE | re.DOTALL,
 )
-_COMMENT = re.compile(r"<!--\s*(.*?)\s*-->\s*\Z", re.S)
+_COMMENT = re.compile(r"<!--\s*((?:(?!-->).)*?)\s*-->\s*\Z", re.DOTALL)
 _ELSEWHERE = ("wattle", "jupyter", "python3", "pip", "curl", "TOKEN=", "cd", "#", "eval", "source")
 
 

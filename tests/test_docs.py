@@ -141,9 +141,10 @@ def developer_verbs() -> set[str]:
 
 
 def command_lines(block: Block) -> list[list[str]]:
-    """The words of each command, without comments and variables of the shell."""
+    """The words of each command, without what is the shell's."""
     joined = block.body.replace("\\\n", " ")
-    return [line.split("#")[0].split() for line in joined.splitlines() if line.split("#")[0].strip()]
+    lines = [re.split(r"#|>|\|", line)[0] for line in joined.splitlines()]
+    return [line.split() for line in lines if line.strip()]
 
 
 @pytest.mark.parametrize("block", places(of_kind("terminal")))
@@ -164,6 +165,18 @@ def test_a_piece_of_a_file_is_one_that_is_read(block: Block) -> None:
         spec.load({"name": "shown", "working_dir": "/", **data})
     elif block.info == "toml":
         settings.load(block.body, {})
+
+
+def test_the_comparison_counts_the_lines_that_it_shows() -> None:
+    """A tool is a tab under the heading of each workflow; its lines are those that are not empty."""
+    page = (DOCS / "comparison.md").read_text()
+    rows = dict(re.findall(r"^\| ([\w-]+) \| (\d+ \| \d+ \| \d+) \|", page, re.MULTILINE))
+    counted: dict[str, list[str]] = {}
+    for name, tab in re.findall(r"^:::\{tab-item\} ([\w-]+)\n(.*?)^:::$", page, re.MULTILINE | re.DOTALL):
+        code = re.findall(r"^```\w*\n(.*?)^```$", tab, re.MULTILINE | re.DOTALL)
+        counted.setdefault(name, []).append(str(sum(bool(line.strip()) for line in "".join(code).splitlines())))
+    assert {name: " | ".join(found) for name, found in counted.items()} == rows
+    assert len(rows) == 6
 
 
 def test_a_block_that_is_wrong_is_found(engine: EngineProcess, tmp_path: Path) -> None:
