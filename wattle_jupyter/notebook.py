@@ -310,7 +310,7 @@ class Notebook:
             label = os.path.basename(file) if os.path.isfile(file) else ""  # noqa: PTH113, PTH119  as text
             return Place(key, label, line, run=self._run, scope=scope)
         found = _parent_cell(shell) or self._cell_id
-        label = f"cell [{shell.execution_count}]"
+        label = _label(shell, frame)
         return Place(found or f"run {self._run}", label, line, found is not None, self._run, scope)
 
     def interactive(self) -> bool:
@@ -366,6 +366,17 @@ def _parent_cell(shell: Any) -> str | None:
     parent = shell.get_parent() if hasattr(shell, "get_parent") else None
     found = (parent or {}).get("metadata", {}).get("cellId")
     return found if isinstance(found, str) and found else None
+
+
+def _label(shell: Any, frame: FrameType) -> str:
+    """The cell as its prompt has it. The shell's own count may be one ahead by the time that a cell runs."""
+    above: FrameType | None = frame
+    while above is not None:
+        known = shell.compile.format_code_name(above.f_code.co_filename)
+        if known is not None:
+            return f"cell {known[1].removeprefix('In')}"
+        above = above.f_back
+    return ""
 
 
 def _caller() -> FrameType | None:

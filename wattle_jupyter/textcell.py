@@ -6,6 +6,7 @@ It takes the place of what another such cell, or a text, said of the workflow; w
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from wattle_jupyter import spec
@@ -24,7 +25,7 @@ def join(name: str, data: dict[str, Json], lines: Mapping[str, int], complete: C
     data = _canonical(name, data, lines)
     if not isinstance(data.get("tasks"), dict):
         spec.load(complete(data), name=name, lines=lines)  # says what is wrong
-    place = book.here()
+    place = replace(book.here(), line=None)  # the line is the magic's
     trial = _trial(book.drafts.get(name), Draft(name, book), data, place)
     whole = trial.whole()
     before = set(whole.data.get("params", {}))
