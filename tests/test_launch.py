@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import posixpath
 import subprocess
 from dataclasses import replace
 from typing import Any
@@ -207,3 +209,47 @@ def test_an_object_is_the_path_of_its_file() -> None:
     path = f"/store/objects/ab/{'ab' * 32}"
     assert launch.argv(workflow, workflow.tasks["a"], values, None) == ("/bin/sh", "-c", f"use {path}")
     assert launch.environment(workflow, workflow.tasks["a"], values, {}, {})["WATTLE_INPUT_MODEL"] == path
+
+
+# ---------------------------------------------------------------------------------------------------- calls of Python
+
+HASH = "ab" * 32
+
+
+def calling(head: dict[str, Any] | None = None, **task: Any) -> Workflow:
+    made = {"call": {"object": HASH, "params": ["n"]}, "inputs": {"rows": "x/n"}, "outputs": {"result": None}, **task}
+    tasks = {"x": {"run": "true", "outputs": {"n": None}}, "a": made}
+    return spec.load(
+        {"name": "w", "working_dir": "/home/ada", "params": {"n": 3, "m": 4}, "tasks": tasks, **(head or {})}
+    )
+
+
+def test_python_is_run_by_the_interpreter_of_its_kernel() -> None:
+    assert argv(calling({"python": "/venv/bin/python"})) == ("/venv/bin/python", launch.RUNNER)
+    assert argv(calling())[0] == "python3"
+    assert posixpath.basename(launch.RUNNER) == "task.py"
+
+
+@pytest.mark.parametrize(
+    ("left", "kind", "text"),
+    [
+        (Left("json", "a b"), "text", "a b"),
+        (Left("json", [1]), "json", "[1]"),
+        (Left("file", "/x.csv"), "file", "/x.csv"),
+        (Left("object", HASH, 9), "object", f"/s/objects/ab/{HASH}"),
+    ],
+)
+def test_the_runner_is_told_what_to_call_and_of_which_kind_inputs_are(left: Left, kind: str, text: str) -> None:
+    workflow = calling()
+    values = launch.Values(workflow.params, {"x/n": left}, "/s/objects")
+    found = launch.environment(workflow, workflow.tasks["a"], values, {}, {})
+    assert json.loads(found["WATTLE_CALL"]) == {
+        "object": f"/s/objects/ab/{HASH}", "params": {"n": 3}, "results": ["result"],
+    }  # fmt: skip
+    assert (json.loads(found["WATTLE_INPUTS"]), found["WATTLE_INPUT_ROWS"]) == ({"rows": kind}, text)
+
+
+@pytest.mark.parametrize(("own", "path"), [(None, None), ("data", "/home/ada:/lib/x")])
+def test_a_call_in_another_folder_finds_modules_beside_the_notebook(own: str | None, path: str | None) -> None:
+    workflow = calling(inputs={}, **({"working_dir": own} if own else {}))
+    assert env(workflow, {"PYTHONPATH": "/lib/x"})["PYTHONPATH"] == (path or "/lib/x")

@@ -161,3 +161,27 @@ def test_all_unknown_params_are_told_with_those_that_there_are(tmp_path: Path) -
         "params.z: w has no param z; it has: x",
         "params.q: w has no param q; it has: x",
     ]
+
+
+def test_code_that_the_store_does_not_have_is_a_problem(tmp_path: Path) -> None:
+    objects = Objects(tmp_path / "objects")
+    with objects.writer() as writer:
+        writer.write(b"code")
+        there = writer.publish()
+    tasks = {"a": {"call": {"object": there}}, "b": {"call": {"object": "0" * 64}}}
+    assert [str(p) for p in preflight.problems(workflow(tmp_path, tasks), os.environ["PATH"], objects)] == [
+        "tasks.b.call.object: the store has no object 000000000000…; "
+        "define the task again in the kernel that has its code"
+    ]
+
+
+def test_python_for_code_must_be_there(tmp_path: Path) -> None:
+    tasks = {"a": {"call": {"object": "0" * 64}}}
+    nowhere = problems_of(workflow(tmp_path, tasks), "/nowhere")
+    assert nowhere[1:] == ["tasks.a.run: command not found: python3; install it, or give its full path"]
+    gone = problems_of(workflow(tmp_path, tasks, python="/gone/bin/python"), "/nowhere")
+    assert gone[1:] == ["python: no interpreter /gone/bin/python; define the workflow again in a kernel that exists"]
+
+
+def problems_of(found: Workflow, path: str) -> list[str]:
+    return [str(p) for p in preflight.problems(found, path, Objects("/nowhere"))]

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from wattle_jupyter import history, outbox, scheduler, spec, statemachine
+from wattle_jupyter import history, outbox, outputs, scheduler, spec, statemachine
 from wattle_jupyter.change import Change
 from wattle_jupyter.errors import Conflict, NotFound, SpecError, StoreUnavailable, TooManyRuns, Unavailable
 from wattle_jupyter.model import Event, Workflow
@@ -638,6 +638,29 @@ async def test_values_that_a_task_left_reach_the_next(tmp_path: Path) -> None:
         assert given.env["WATTLE_INPUT_N"] == "two words"
         assert given.env["WATTLE_RUN"] == run
         await server.end("b")
+        assert await server.ended(run) == "completed"
+
+
+@asynchronous
+async def test_while_the_files_of_one_task_are_kept_others_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, collect = threading.Event(), outputs.collect
+
+    def slowly(*args: Any) -> Any:
+        assert kept.wait(30)
+        return collect(*args)
+
+    monkeypatch.setattr(outputs, "collect", slowly)
+    tasks = {"a": {"run": "true", "outputs": {"x": "rows"}}, "b": "true", "c": {"run": "true", "needs": ["b"]}}
+    async with Server(tmp_path, World()) as server:
+        run = await server.submit(workflow(tasks))
+        attempt = await server.attempt("a")
+        (tmp_path / "attempts" / attempt).mkdir()
+        (tmp_path / "attempts" / attempt / "output").write_text("x=1")
+        server.executor.tell(server.world.end(attempt, 0))
+        await server.end("b")
+        await server.end("c")
+        assert (await server.states(run))["a"] == "running"
+        kept.set()
         assert await server.ended(run) == "completed"
 
 

@@ -106,7 +106,7 @@ def environment(
     for name, ref in task.inputs.items():
         env[f"WATTLE_INPUT_{name.upper()}"] = as_text(values.output(ref))
     if task.inputs:
-        env["WATTLE_INPUTS"] = json.dumps({name: _kind(workflow, ref, values) for name, ref in task.inputs.items()})
+        env["WATTLE_INPUTS"] = json.dumps({name: values.kind(ref) for name, ref in task.inputs.items()})
     env.update(names)
     env.update(WATTLE_TASK=task.name, WATTLE_WORKFLOW_NAME=workflow.name, WATTLE_WORKER_NAME=task.name)
     return env
@@ -120,13 +120,6 @@ def _call(workflow: Workflow, task: Task, call: Call, values: Values, path: str)
     if task.working_dir and workflow.working_dir:
         env["PYTHONPATH"] = ":".join(filter(None, (workflow.working_dir, path)))
     return env
-
-
-def _kind(workflow: Workflow, ref: str, values: Values) -> str:
-    """As :meth:`Values.kind`; a file stays one where only its path was given, to a run of one task alone."""
-    source, key = ref.split("/", 1)
-    output = workflow.tasks[source].outputs.get(key) if source in workflow.tasks else None
-    return "file" if output is not None and output.path is not None else values.kind(ref)
 
 
 def python_environment(python: str, path: str) -> dict[str, str]:
