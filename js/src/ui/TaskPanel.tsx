@@ -89,13 +89,20 @@ function Attempts(props: { history: AttemptView[]; value: string | null; choose:
   );
 }
 
+function shown(value: ValueView): string {
+  if (value.kind === 'object') {
+    return `Python object ${String(value.value).slice(0, 12)}…`;
+  }
+  return value.kind === 'file' ? String(value.value) : JSON.stringify(value.value);
+}
+
 function Outputs({ values }: { values: ValueView[] }) {
   return (
     <dl class="jp-wattle-outputs">
       {values.map(value => (
         <div key={value.name}>
           <dt>{value.name}</dt>
-          <dd>{value.kind === 'file' ? String(value.value) : JSON.stringify(value.value)}</dd>
+          <dd title={value.kind === 'object' ? String(value.value) : undefined}>{shown(value)}</dd>
           {value.size !== null && <dd class="jp-wattle-quiet">{bytes(value.size)}</dd>}
         </div>
       ))}
