@@ -30,7 +30,7 @@ class FakeFeed implements Feed {
   }
   task(_run: string, task: string): Promise<TaskRunDetail> {
     const found = this.detail.tasks.find(one => one.task === task) ?? taskRun(task);
-    return Promise.resolve({ ...found, command: 'python x.py', working_dir: '/w', needs: [], history: [], outputs: [{ name: 'rows', kind: 'json', value: 3, size: null, kept: null }] });
+    return Promise.resolve({ ...found, command: 'python x.py', working_dir: '/w', needs: [], history: [], outputs: [{ name: 'rows', kind: 'json', value: 3, size: null, kept: null }, { name: 'model', kind: 'object', value: 'ab'.repeat(32), size: 2048, kept: null }] });
   }
   events(_run: string, sink: EventSink): void {
     this.sink = sink;
@@ -135,6 +135,13 @@ test('a click opens the log, which shows text and never markup', async () => {
   expect(root.querySelector('.jp-wattle-log-line span')?.getAttribute('style')).toContain('--jp-wattle-ansi-1');
   expect(root.querySelector('[role=log]')?.getAttribute('aria-label')).toBe('Log of fetch');
   expect(root.querySelector('a[download]')?.getAttribute('href')).toBe('/logs?download=1');
+});
+
+test('what a task left is shown by name: values as they are, objects by their hash', async () => {
+  await show({ feed: new FakeFeed(detail()) });
+  await step(() => node('fetch').dispatchEvent(new MouseEvent('click', { bubbles: true })));
+  const shown = [...root.querySelectorAll('.jp-wattle-outputs > div')].map(one => [...one.children].map(part => part.textContent));
+  expect(shown).toEqual([['rows', '3'], ['model', 'Python object abababababab…', '2.0 kB']]);
 });
 
 test('a long log opens at its end, and shows more of its beginning when asked to', async () => {
