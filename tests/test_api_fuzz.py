@@ -16,12 +16,14 @@ from processes import ServerProcess
 HOOKS = '''
 import schemathesis
 
+KNOWN = {"run": "last", "name": "w", "workflow": "w", "task": "t", "worker": "t"}
+
 @schemathesis.hook
 def map_path_parameters(context, path_parameters):
     """Now and then a name that exists: made-up ones end at `no such run`."""
     for key, value in (path_parameters or {}).items():
         if isinstance(value, str) and len(value) % 3 == 0:
-            path_parameters[key] = {"run": "last", "name": "w", "workflow": "w", "task": "t", "worker": "t"}.get(key, value)
+            path_parameters[key] = KNOWN.get(key, value)
     return path_parameters
 '''
 

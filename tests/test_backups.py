@@ -382,3 +382,37 @@ def test_a_run_that_went_on_after_its_backup_runs_no_task_twice(make_engine: Cal
     assert [a["state"] for t in "abc" for a in engine.task(run, t)["history"]] == ["completed"] * 3
     until(lambda: "attempts that it did not know were taken up again" in engine.said())
     assert json.loads((engine.store / "session").read_text())["closed"] is False
+
+
+# --------------------------------------------------------------------------------------------------- the command line
+
+
+def say(words: list[str], store: Path) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "wattle_jupyter", *words, "--store", str(store)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_backup_and_restore_on_the_command_line(make_engine: Callable[..., EngineProcess]) -> None:
+    engine = make_engine().launch()
+    run = engine.run({"t": {"run": "true"}})
+    engine.ended(run)
+    target = engine.home / "mine.db"
+    code, said = say(["backup", str(target)], engine.store)  # by the owner
+    assert code == 0, said
+    assert f"back to it: `wattle restore {target}`" in said
+    assert say(["backup", str(target)], engine.store)[0] == 2  # it is there already
+    code, said = say(["restore", str(target)], engine.store)
+    assert code == 3
+    assert "is in use by a server, which would not notice: end that server" in said
+    assert engine.end() == 0
+    engine.store.joinpath("wattle.db").write_bytes(b"not a database" * 999)
+    code, said = say(["restore", "last"], engine.store)
+    assert code == 0, said
+    assert said.startswith("restored: 1 run, from ")
+    code, said = say(["backup"], engine.store)  # nobody owns the store
+    assert code == 0, said
+    engine.launch()
+    assert engine.state(run) == "completed"

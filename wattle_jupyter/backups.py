@@ -83,6 +83,20 @@ def make(db: sqlite3.Connection, folder: Path, why: str, keep: int = KEPT) -> Ba
     return _backup(target)
 
 
+def make_unowned(folder: Path, keep: int = KEPT) -> Backup:
+    """A backup of a store that no server owns. Raises StoreLocked if one does, StoreUnavailable."""
+    if not (folder / DATABASE).exists():
+        raise StoreUnavailable(f"there is nothing to back up: {folder} has no database yet")
+    lock = take_lock(folder)
+    try:
+        with closing(sqlite3.connect(folder / DATABASE, isolation_level=None)) as db:
+            return make(db, folder, "by-hand", keep)
+    except sqlite3.Error as error:
+        raise trouble(folder, error) from error
+    finally:
+        os.close(lock)
+
+
 def _name_as_copy(path: Path) -> None:
     """Else it would pass for the database itself where it is put back during the session that made it."""
     with closing(sqlite3.connect(path, isolation_level=None)) as db:

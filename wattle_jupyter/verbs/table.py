@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from wattle_jupyter.verbs import changing, following, looking, machine, starting
+from wattle_jupyter.verbs import care, changing, following, looking, machine, starting
 from wattle_jupyter.verbs.tree import Verb, arg
 
 _RUN = "id of a run, a prefix of it (4 characters or more), or `last`"
@@ -85,6 +85,16 @@ TABLE = (
           arg("--svg", action="store_true", help="as SVG"))),
     Verb("attach", starting.come_back, "come back to a run", ("attach last",), (arg("run", metavar="RUN", help=_RUN),),
          more="Waits until it ended, as `run -w` does, with the same exit codes."),
+    Verb("backup", care.backup, "copy the database of the store", ("backup", "backup ~/wattle-backup.db"),
+         (arg("path", nargs="?", metavar="PATH", help="a file or folder to copy it to as well"), _STORE),
+         more="Without PATH it stays in the store's folder `backups`, which keeps the newest 10. Logs and results are\n"
+              "not in it; they stay where they are."),
+    Verb("restore", care.restore, "put a backup in the place of the database",
+         ("restore last", "restore ~/wattle-backup.db"),
+         (arg("backup", metavar="BACKUP", help="a file, the name of a backup of the store, or `last`"), _STORE),
+         more="Refused while a server uses the store. What was there before is kept as one more backup."),
+    Verb("audit", care.audit, "who changed what", ("audit -n 20",),
+         (arg("-n", "--number", type=_lines, default=50, metavar="N", help="the newest N (50)"),)),
     Verb("doctor", machine.doctor, "look for what is wrong with the engine", ("doctor",), (_STORE,)),
     Verb("serve", machine.serve, "run the engine without JupyterLab", ("serve --idle 600",),
          (_STORE, arg("--idle", type=_seconds, metavar="SECONDS", help="end after so long idle (600)"))),
