@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import http.client
 import json
 import signal
@@ -135,6 +136,23 @@ def test_a_log_is_streamed_as_it_is_written_and_ends(pair: tuple[ServerProcess, 
     stream.join(30)
     assert stream.error is None
     assert "".join(data.get("text", "") for data in stream.data) == "one\ntwo\n"
+
+
+def test_an_object_goes_through_a_follower_both_ways(pair: tuple[ServerProcess, ServerProcess]) -> None:
+    owner, follower = pair
+    content = bytes(range(256)) * 40_000  # 10 MB
+    name = hashlib.sha256(content).hexdigest()
+    before = psutil.Process(follower.pid).memory_info().rss
+    status, answer, _ = follower.raw("PUT", f"objects/{name}", content, {"Content-Type": "application/octet-stream"})
+    assert (status, json.loads(answer)["data"]) == (201, {"hash": name, "size": len(content)})
+    assert owner.raw("GET", f"objects/{name}")[1] == content == follower.raw("GET", f"objects/{name}")[1]
+    status, _, headers = follower.raw("HEAD", f"objects/{name}")
+    assert (status, headers["Content-Length"]) == (200, str(len(content)))
+    assert psutil.Process(follower.pid).memory_info().rss - before < len(content)
+    wrong = "0" * 64
+    status, answer, _ = follower.raw("PUT", f"objects/{wrong}", b"x", {"Content-Type": "application/octet-stream"})
+    assert (status, json.loads(answer)["error"]) == (400, "InvalidRequest")
+    assert follower.raw("HEAD", f"objects/{wrong}")[0] == 404
 
 
 def test_a_websocket_reaches_the_owner(pair: tuple[ServerProcess, ServerProcess]) -> None:

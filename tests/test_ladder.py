@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from typing import Any
 import psutil
 import pytest
 import yaml
-from processes import ServerProcess, clear, environment, until
+from processes import EngineProcess, ServerProcess, clear, environment, until
 
 from wattle_jupyter import client as clients
 from wattle_jupyter import owner, places
@@ -166,3 +169,29 @@ def test_a_kernel_under_jupyterhub_needs_no_token_and_no_task_sees_one(make_serv
     found = owner.read(server.store)
     assert found is not None
     assert not [name for name in psutil.Process(found.pid).environ() if name.startswith(("JUPYTERHUB", "JPY_"))]
+
+
+# ------------------------------------------------------------------------------------------------------ a newer keeper
+
+
+def test_a_server_older_than_the_keeper_says_what_to_do(make_engine: Make) -> None:
+    engine: EngineProcess = make_engine()
+    engine.store.mkdir(parents=True)
+    hello = {"op": "hello", "protocol": 99, "version": "9.0", "pid": 4711, "n": 1}
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(engine.store / "keeper.sock"))
+        listener.listen()
+
+        def answer() -> None:
+            with contextlib.suppress(OSError), listener.accept()[0] as server:
+                server.recv(65536)
+                server.sendall(json.dumps(hello).encode() + b"\n")
+                server.recv(65536)
+
+        keeper = threading.Thread(target=answer)
+        keeper.start()
+        engine.start(["-m", "wattle_jupyter", "serve", "--store", str(engine.store)])
+        assert engine.process.wait(30) == 1
+        keeper.join(10)
+    assert TABLE["newer keeper"] in engine.said()
+    assert "Traceback" not in engine.said()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import signal
 import socket
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from wattle_jupyter.handlers import routes
 from wattle_jupyter.places import ServerSign
 
 LOOK_AGAIN = 0.5  # seconds between tries to own a store that is not free
+YIELDING = 3.0  # seconds that `wattle serve` may take to leave a store
 BEAT = 3000  # milliseconds between looks at our own store
 
 
@@ -77,12 +80,14 @@ class WattleApp(ExtensionApp):
             )  # fmt: skip
 
     async def _open(self) -> None:
+        asked = -math.inf
         while self.engine is None:
             try:
                 await self._own()
             except StoreLocked as error:
                 self._follow(error)
-                await asyncio.to_thread(ask_to_yield, self._folder)
+                if await asyncio.to_thread(ask_to_yield, self._folder):
+                    asked = time.monotonic()
             except WattleError as error:
                 self.web_settings["wattle_follower"] = None
                 self._set_trouble(str(error))
@@ -91,7 +96,8 @@ class WattleApp(ExtensionApp):
                 self._set_trouble(f"the engine did not start: {error!r}; the server's log has the details")
                 return
             if self.engine is None:
-                await asyncio.sleep(LOOK_AGAIN)
+                yielding = time.monotonic() - asked < YIELDING  # the shorter nobody is there, the better
+                await asyncio.sleep(LOOK_AGAIN / 10 if yielding else LOOK_AGAIN)
 
     async def _own(self) -> None:
         options = self.settings_of_the_store()
@@ -195,14 +201,19 @@ class WattleApp(ExtensionApp):
             self.web_settings["last_activity_times"]["wattle"] = utcnow()
 
 
-def ask_to_yield(folder: Path) -> None:
-    """Ask a `wattle serve` that owns the store to leave it to us: a full server goes before a headless one."""
+def ask_to_yield(folder: Path) -> bool:
+    """Ask a `wattle serve` that owns the store to leave it to us: a full server goes before a headless one.
+
+    True if there is one.
+    """
     with suppress(WattleError, OSError, ValueError):
         found = owner.read(folder)
         if found is not None and found.kind == "serve":
             connected = owner.connect(found, 2.0)
             with connected:
                 os.kill(_peer_pid(connected) or found.pid, signal.SIGTERM)
+            return True
+    return False
 
 
 def _peer_pid(connected: socket.socket) -> int:

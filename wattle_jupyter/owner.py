@@ -218,6 +218,8 @@ def _await_answer(
             if not found:
                 raise ServerNotFound(_why_not(store, f"`wattle serve` ended with code {process.returncode}", logged))
         if found:
+            if found[0].pid != process.pid and not ended:
+                process.terminate()  # somebody else came first: ours must not wake up later and find the store free
             return found
         time.sleep(0.03)
     raise ServerNotFound(_why_not(store, f"`wattle serve` did not answer within {START_TIMEOUT:g} s", logged))
