@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { parseLine, plainText } from '../src/core/ansi';
-import { bytes, clock, count, duration, elapsed } from '../src/core/format';
+import { bytes, clock, duration, elapsed } from '../src/core/format';
 import { LogLines, LONGEST_LINE } from '../src/core/log';
 import { columns, rowsOf, splitSpans } from '../src/core/wrap';
+import { trans } from '../src/core/words';
 
 const spans = (line: string) => parseLine(line).spans.map(({ text, style }) => [text, style]);
 
@@ -115,7 +116,7 @@ describe('format', () => {
   test.each([[0, '< 0.1 s'], [0.099, '< 0.1 s'], [0.1, '0.1 s'], [9.94, '9.9 s'], [9.96, '10 s'], [59.4, '59 s'], [59.6, '1 min 00 s'], [200, '3 min 20 s'], [7500, '2 h 05 min'], [270_000, '3 d 3 h'], [-5, '< 0.1 s']])(
     'a duration of %s s is %s', (seconds, text) => expect(duration(seconds)).toBe(text));
   test.each([[0, '0 B'], [999, '999 B'], [1_200, '1.2 kB'], [999_700, '1.0 MB'], [5_400_000_000, '5.4 GB']])('%s bytes are %s', (n, text) => expect(bytes(n)).toBe(text));
-  test('one thing is singular', () => expect([count(1, 'task'), count(1204, 'task')]).toEqual(['1 task', '1,204 tasks']));
+  test('one thing is singular', () => expect([1, 2].map(n => trans._n('%1 task of %2', '%1 tasks of %2', n, 'etl'))).toEqual(['1 task of etl', '2 tasks of etl']));
   test('what runs is measured to now, what ended to its end, what did not start not at all', () => {
     const start = '2026-01-01T00:00:00.000Z';
     expect(elapsed(start, null, Date.parse(start) + 1500)).toBe(1.5);

@@ -64,8 +64,3 @@ export const person = (user: string): string => (/^[0-9a-f]{32}$/.test(user) ? '
 
 /** A reason, for people: likewise without made-up names. */
 export const plainReason = (reason: string): string => reason.replace(/ by [0-9a-f]{32}$/, '');
-
-/** `1 task`, `1,204 tasks`. */
-export function count(n: number, noun: string): string {
-  return `${n.toLocaleString('en')} ${noun}${n === 1 ? '' : 's'}`;
-}

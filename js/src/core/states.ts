@@ -1,4 +1,5 @@
 import type { AttemptStateName, RunSummary, StateName } from './wire';
+import { trans } from './words';
 
 /** How a state looks: told apart by shape and word, never by colour alone. */
 export interface Look {
@@ -20,6 +21,8 @@ export const LOOKS: Record<StateName, Look> = {
   cancelled: { word: 'cancelled', icon: 'M8 2.8 A5.2 5.2 0 1 1 7.99 2.8 M4.5 11.5 L11.5 4.5' },
   skipped: { word: 'skipped', icon: 'M4.6 4.4 L8.2 8 L4.6 11.6 M8.6 4.4 L12.2 8 L8.6 11.6' }
 };
+
+export const stateWord = (state: StateName): string => trans.__(LOOKS[state].word);
 
 export const ATTEMPT_WORDS: Record<AttemptStateName, string> = {
   starting: 'starting',

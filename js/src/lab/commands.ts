@@ -160,7 +160,7 @@ async function startWorkflow(parts: Parts, name: string | undefined): Promise<vo
 
 async function chooseWorkflow({ catalog }: Parts): Promise<string | null> {
   const items = (await catalog.workflows(new AbortController().signal)).map(one => one.name);
-  if (items.length === 0) throw new Error(trans.__('No workflow is defined yet. A cell that begins with %%wattle and a name defines one.'));
+  if (items.length === 0) throw new Error(trans.__('No workflow is defined yet. A cell that begins with %1 and a name defines one.', '%%wattle'));
   const answer = await InputDialog.getItem({ title: trans.__('Run Workflow'), label: trans.__('Workflow'), items, okLabel: trans.__('Run') });
   return answer.button.accept ? answer.value : null;
 }

@@ -8,6 +8,7 @@ import { arrange, MOST_AT_ONCE } from '../core/places';
 import { isSavedRun, toSaved, type RunState } from '../core/reduce';
 import { breath } from '../core/slices';
 import { RUN_MIME, type SavedRun } from '../core/wire';
+import { trans } from '../core/words';
 import { RunView } from '../ui/RunView';
 import type { Settings } from './settings';
 
@@ -66,7 +67,7 @@ export class RunRenderer extends Widget implements IRenderMime.IRenderer {
         store={store ?? null}
         saved={saved}
         preferences={this.settings.preferences}
-        readOnly={model.trusted ? null : 'The notebook is not trusted: run the cell or trust the notebook first'}
+        readOnly={model.trusted ? null : trans.__('The notebook is not trusted: run the cell or trust the notebook first')}
         onOpen={this.onOpen}
         onEnd={state => void this.keep(state)}
       />,

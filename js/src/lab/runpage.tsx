@@ -3,8 +3,7 @@ import { render } from 'preact';
 import type { Feed } from '../core/feed';
 import { plainReason } from '../core/format';
 import type { RunSummary } from '../core/wire';
-import { LOOKS } from '../core/states';
-import { trans } from '../core/words';
+import { stateWord } from '../core/states';
 import { RunPage, type PagePlace } from '../ui/RunPage';
 import { stateIcon, wattleIcon } from './icons';
 import { Presence } from './presence';
@@ -41,7 +40,7 @@ export class RunPageWidget extends Widget {
     this.summary = summary;
     this.title.label = summary.workflow;
     this.title.icon = stateIcon(summary.state);
-    this.title.caption = [`${summary.workflow}: ${trans.__(LOOKS[summary.state].word)}`, plainReason(summary.reason), summary.id.slice(0, 8)].filter(Boolean).join('\n');
+    this.title.caption = [`${summary.workflow}: ${stateWord(summary.state)}`, plainReason(summary.reason), summary.id.slice(0, 8)].filter(Boolean).join('\n');
   }
 
   override dispose(): void {

@@ -1,8 +1,8 @@
 import { useEffect, useState } from 'preact/hooks';
 import type { Feed } from '../core/feed';
-import { count } from '../core/format';
 import { LogLines } from '../core/log';
 import type { TaskRunView } from '../core/wire';
+import { trans } from '../core/words';
 import { LogRow } from './LogRow';
 import { StateIcon } from './StateIcon';
 
@@ -22,11 +22,11 @@ export function Failures({ feed, run, tasks, onSelect }: Props) {
   const failed = tasks.filter(task => task.state === 'failed').sort((a, b) => (a.ended_at ?? '').localeCompare(b.ended_at ?? ''));
   if (failed.length === 0) return null;
   return (
-    <section class="jp-wattle-failures" aria-label="What failed">
+    <section class="jp-wattle-failures" aria-label={trans.__('What failed')}>
       {failed.slice(0, MOST).map(task => (
         <Failure key={task.task} feed={feed} run={run} task={task} onSelect={onSelect} />
       ))}
-      {failed.length > MOST && <p class="jp-wattle-quiet">and {count(failed.length - MOST, 'more task')} that failed</p>}
+      {failed.length > MOST && <p class="jp-wattle-quiet">{trans._n('and %1 more task that failed', 'and %1 more tasks that failed', failed.length - MOST)}</p>}
     </section>
   );
 }
@@ -35,13 +35,13 @@ function Failure({ feed, run, task, onSelect }: { feed: Feed | null; run: string
   const lines = useLastLines(feed, run, task);
   return (
     <div class="jp-wattle-failure">
-      <button type="button" class="jp-wattle-failure-head" title="Show the task and its log" onClick={() => onSelect(task.task)}>
+      <button type="button" class="jp-wattle-failure-head" title={trans.__('Show the task and its log')} onClick={() => onSelect(task.task)}>
         <StateIcon state="failed" />
         <strong>{task.task}</strong>
         <span class="jp-wattle-reason jp-mod-failed">{task.reason}</span>
       </button>
       {lines !== null && lines.length > 0 && (
-        <div class="jp-wattle-failure-log" role="group" aria-label={`Last lines of ${task.task}`}>
+        <div class="jp-wattle-failure-log" role="group" aria-label={trans.__('Last lines of %1', task.task)}>
           {lastOf(lines).map(i => <LogRow key={i} line={i} spans={lines.spans(i)} />)}
         </div>
       )}

@@ -1,11 +1,12 @@
 import { memo } from 'preact/compat';
 import { useMemo, useRef, useState } from 'preact/hooks';
-import { count, duration, elapsed } from '../core/format';
+import { duration, elapsed } from '../core/format';
 import type { Placed, Point } from '../core/layout';
 import { edgePath, fitted, NODE } from '../core/picture';
-import { LOOKS } from '../core/states';
+import { stateWord } from '../core/states';
 import { lineage, ways, type Ways } from '../core/trace';
 import type { Edge, TaskRunView } from '../core/wire';
+import { trans } from '../core/words';
 import { GraphCanvas } from './GraphCanvas';
 import { useNow, useWidth } from './hooks';
 import { usePlaces } from './usePlaces';
@@ -43,7 +44,7 @@ export function Graph(props: GraphProps) {
   return (
     <div class="jp-wattle-graph" ref={box} style={{ height: `${height}px` }}>
       {placed === null ? (
-        <p class="jp-wattle-arranging" role="status">{`arranging ${count(tasks.length, 'task')}…`}</p>
+        <p class="jp-wattle-arranging" role="status">{trans._n('arranging %2 task…', 'arranging %2 tasks…', tasks.length, tasks.length.toLocaleString('en'))}</p>
       ) : big ? (
         <GraphCanvas {...props} placed={placed} pan={pan} margin={MARGIN} width={space} height={height} />
       ) : (
@@ -151,10 +152,10 @@ interface NodeProps {
 }
 
 const Node = memo(({ task, at, index, now, selected, dim, inTabOrder, on }: NodeProps) => {
-  const word = LOOKS[task.state].word;
+  const word = stateWord(task.state);
   const took = elapsed(task.started_at, task.ended_at, now);
   const time = took === null || task.state === 'skipped' ? '' : duration(took);
-  const more = time !== '' ? time : task.state === 'queued' && task.attempts > 0 ? 'will retry' : '';
+  const more = time !== '' ? time : task.state === 'queued' && task.attempts > 0 ? trans.__('will retry') : '';
   return (
     <g
       class={`jp-wattle-node jp-mod-${task.state}${selected ? ' jp-mod-selected' : ''}${dim ? ' jp-mod-dim' : ''}`}

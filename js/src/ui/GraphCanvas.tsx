@@ -2,6 +2,7 @@ import { useEffect, useRef, useState, type MutableRef } from 'preact/hooks';
 import type { Placed, Point } from '../core/layout';
 import { fitted, NODE } from '../core/picture';
 import type { StateName, TaskRunView } from '../core/wire';
+import { trans } from '../core/words';
 import type { Pan } from './pan';
 
 interface Props {
@@ -37,7 +38,7 @@ export function GraphCanvas(props: Props) {
   return (
     <>
       <canvas {...size} ref={edges} aria-hidden="true" />
-      <canvas {...size} ref={boxes} role="img" aria-label={`${props.label}. The list of tasks shows the same.`} onClick={pick} />
+      <canvas {...size} ref={boxes} role="img" aria-label={`${props.label}. ${trans.__('The list of tasks shows the same.')}`} onClick={pick} />
     </>
   );
 }

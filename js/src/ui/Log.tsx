@@ -1,9 +1,10 @@
 import { useMemo, useRef, useState } from 'preact/hooks';
 import { plainText, type Span } from '../core/ansi';
 import type { Feed } from '../core/feed';
-import { bytes, count } from '../core/format';
+import { bytes } from '../core/format';
 import type { LogLines } from '../core/log';
 import { rowsOf, splitSpans } from '../core/wrap';
+import { trans } from '../core/words';
 import { useWidth } from './hooks';
 import { LogRow } from './LogRow';
 import { useLog, type OpenLog } from './openlog';
@@ -36,23 +37,23 @@ export function Log({ feed, run, task, attempt, follow: startFollowing }: Props)
     <div class="jp-wattle-log" ref={box}>
       <div class="jp-wattle-log-bar">
         <span class="jp-wattle-quiet" role="status">{summary(log)}</span>
-        <Toggle on={follow} set={setFollow} text="Follow" hint="Stay at the end of the log" />
-        <Toggle on={wrap} set={setWrap} text="Wrap" hint="Break long lines" />
+        <Toggle on={follow} set={setFollow} text={trans.__('Follow')} hint={trans.__('Stay at the end of the log')} />
+        <Toggle on={wrap} set={setWrap} text={trans.__('Wrap')} hint={trans.__('Break long lines')} />
         <CopyButton lines={lines} />
         {url !== null && (
-          <a class="jp-wattle-button" href={url} download={`${task}.log`} title="Download the whole log">
-            Download
+          <a class="jp-wattle-button" href={url} download={`${task}.log`} title={trans.__('Download the whole log')}>
+            {trans.__('Download')}
           </a>
         )}
       </div>
       {problem !== null && <p class="jp-wattle-note jp-mod-problem" role="alert">{problem}</p>}
       <Earlier log={log} />
       {lines.length === 0 ? (
-        <p class="jp-wattle-empty">{log.version === 0 ? 'Reading…' : ended ? 'The task wrote nothing.' : 'Nothing written yet.'}</p>
+        <p class="jp-wattle-empty">{log.version === 0 ? trans.__('Reading…') : ended ? trans.__('The task wrote nothing.') : trans.__('Nothing written yet.')}</p>
       ) : (
         <VirtualRows
           class="jp-wattle-log-lines"
-          label={`Log of ${task}`}
+          label={trans.__('Log of %1', task)}
           role="log"
           count={starts === null ? lines.length : (starts.at(-1) ?? 0)}
           rowHeight={ROW}
@@ -68,16 +69,19 @@ export function Log({ feed, run, task, attempt, follow: startFollowing }: Props)
 }
 
 function summary({ lines, ended }: OpenLog): string {
-  const part = lines.start > 0 || lines.dropped > 0 ? 'The last ' : '';
-  return `${part}${count(lines.length, 'line')}${part ? ' of' : ','} ${bytes(lines.next)}${ended ? '' : ' so far'}`;
+  const part = lines.start > 0 || lines.dropped > 0;
+  const size = ended ? bytes(lines.next) : trans.__('%1 so far', bytes(lines.next));
+  const shown = lines.length.toLocaleString('en');
+  if (part) return trans._n('The last %2 line of %3', 'The last %2 lines of %3', lines.length, shown, size);
+  return trans._n('%2 line, %3', '%2 lines, %3', lines.length, shown, size);
 }
 
 function Earlier({ log: { lines, loading, earlier } }: { log: OpenLog }) {
-  if (lines.dropped > 0) return <p class="jp-wattle-earlier">What is above is too long to be shown: download it.</p>;
+  if (lines.dropped > 0) return <p class="jp-wattle-earlier">{trans.__('What is above is too long to be shown: download it.')}</p>;
   if (lines.start === 0) return null;
   return (
-    <button type="button" class="jp-wattle-earlier" disabled={loading} title="Show more of the beginning" onClick={earlier}>
-      {loading ? 'Reading…' : `↑ ${bytes(lines.start)} of earlier output`}
+    <button type="button" class="jp-wattle-earlier" disabled={loading} title={trans.__('Show more of the beginning')} onClick={earlier}>
+      {loading ? trans.__('Reading…') : trans.__('↑ %1 of earlier output', bytes(lines.start))}
     </button>
   );
 }
@@ -116,19 +120,19 @@ function Toggle(props: { on: boolean; set: (on: boolean) => void; text: string; 
 }
 
 function CopyButton({ lines }: { lines: LogLines }) {
-  const [said, setSaid] = useState('Copy');
+  const [said, setSaid] = useState(() => trans.__('Copy'));
   const copy = async (): Promise<void> => {
     const text = Array.from({ length: lines.length }, (_, i) => plainText(lines.raw(i))).join('\n');
     try {
       await navigator.clipboard.writeText(text);
-      setSaid('Copied');
+      setSaid(trans.__('Copied'));
     } catch {
-      setSaid('Not allowed'); // pages on plain http may not write to the clipboard
+      setSaid(trans.__('Not allowed')); // pages on plain http may not write to the clipboard
     }
-    setTimeout(() => setSaid('Copy'), 1500);
+    setTimeout(() => setSaid(trans.__('Copy')), 1500);
   };
   return (
-    <button type="button" class="jp-wattle-button" title="Copy what is shown, without colours" onClick={() => void copy()}>
+    <button type="button" class="jp-wattle-button" title={trans.__('Copy what is shown, without colours')} onClick={() => void copy()}>
       {said}
     </button>
   );

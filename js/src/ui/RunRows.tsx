@@ -2,7 +2,7 @@ import { useEffect, useRef } from 'preact/hooks';
 import type { Board } from '../core/board';
 import { clock, duration, elapsed, moment, person, plainReason } from '../core/format';
 import type { RunList } from '../core/runlist';
-import { isFinal, LOOKS } from '../core/states';
+import { isFinal, stateWord } from '../core/states';
 import type { RunSummary } from '../core/wire';
 import { trans } from '../core/words';
 import { Bar } from './Header';
@@ -135,7 +135,7 @@ function Row({ run, index, total, now, active, choose, open }: RowProps) {
   );
 }
 
-const wordOf = (run: RunSummary): string => (run.cancel_at !== null && !isFinal(run.state) ? trans.__('cancelling') : trans.__(LOOKS[run.state].word));
+const wordOf = (run: RunSummary): string => (run.cancel_at !== null && !isFinal(run.state) ? trans.__('cancelling') : stateWord(run.state));
 
 function detailOf(run: RunSummary): string {
   const { counts, total, state } = run;

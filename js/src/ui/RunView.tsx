@@ -3,6 +3,7 @@ import type { Feed, Verb } from '../core/feed';
 import { fromSaved, type RunState } from '../core/reduce';
 import { isFinal } from '../core/states';
 import type { SavedRun } from '../core/wire';
+import { trans } from '../core/words';
 import { Failures } from './Failures';
 import { Graph, MOST_SVG_NODES } from './Graph';
 import { Header } from './Header';
@@ -54,7 +55,7 @@ export function RunView(props: RunViewProps) {
   return (
     <div class="jp-wattle-run" ref={box} data-live={live.state !== null}>
       {state === null ? (
-        <p class="jp-wattle-empty" role="status">{note ?? 'Looking for the run…'}</p>
+        <p class="jp-wattle-empty" role="status">{note ?? trans.__('Looking for the run…')}</p>
       ) : (
         <Body {...props} live={live} state={state} narrow={width > 0 && width < NARROW} act={act} />
       )}
@@ -69,7 +70,7 @@ function Body(props: RunViewProps & { live: Live; state: RunState; narrow: boole
   const [selected, select] = useState<string | null>(null);
   const { logFollow, confirmCancel } = props.preferences ?? DEFAULTS;
   const isLive = live.state !== null;
-  const readOnly = isLive ? (props.readOnly ?? (live.connection?.link === 'offline' ? 'The server cannot be reached' : null)) : 'Not connected';
+  const readOnly = isLive ? (props.readOnly ?? (live.connection?.link === 'offline' ? trans.__('The server cannot be reached') : null)) : trans.__('Not connected');
   const task = state.tasks.find(one => one.task === selected);
   const toggle = (name: string): void => select(name === selected ? null : name);
   const big = state.tasks.length > MOST_SVG_NODES;
@@ -78,7 +79,7 @@ function Body(props: RunViewProps & { live: Live; state: RunState; narrow: boole
       <Header state={state} connection={isLive ? live.connection : null} readOnly={readOnly} confirmCancel={confirmCancel} act={act} onOpen={isLive ? props.onOpen : undefined} />
       <div class={`jp-wattle-body${big ? ' jp-mod-big' : ''}`}>
         {!narrow && state.tasks.length > 0 && (
-          <Graph tasks={state.tasks} edges={state.edges} selected={selected} onSelect={toggle} label={`Tasks of ${state.summary.workflow}`} />
+          <Graph tasks={state.tasks} edges={state.edges} selected={selected} onSelect={toggle} label={trans.__('Tasks of %1', state.summary.workflow)} />
         )}
         {(narrow || big) && <TaskList tasks={state.tasks} selected={selected} onSelect={select} />}
       </div>
@@ -94,15 +95,15 @@ const sentence = (text: string): string => text.charAt(0).toUpperCase() + text.s
 
 /** Why this view is not live, in words; null if there is nothing to say. */
 export function quietNote({ feed, run, store, saved }: Pick<RunViewProps, 'feed' | 'run' | 'store' | 'saved'>, { state, problem, connection }: Live): string | null {
-  if (state?.deleted) return 'This run was deleted on the server.';
+  if (state?.deleted) return trans.__('This run was deleted on the server.');
   if (connection?.trouble) return connection.trouble;
-  if (state !== null && connection?.link === 'offline') return 'The server cannot be reached. The run may go on; this view catches up by itself.';
+  if (state !== null && connection?.link === 'offline') return trans.__('The server cannot be reached. The run may go on; this view catches up by itself.');
   if (state !== null) return null;
-  const shown = saved === null ? 'There is nothing saved to show instead.' : 'Shown as it was saved.';
+  const shown = saved === null ? trans.__('There is nothing saved to show instead.') : trans.__('Shown as it was saved.');
   if (run === null) return null;
-  if (feed === null) return `No connection to a Jupyter server with Wattle. ${shown}`;
+  if (feed === null) return `${trans.__('No connection to a Jupyter server with Wattle.')} ${shown}`;
   if (problem === null) return null;
   const other = store !== null && connection?.store != null && connection.store !== store;
-  if (other) return `This run belongs to another store than the one of this server. ${shown}`;
-  return problem.gone ? `${sentence(problem.message)} ${shown}` : `The server cannot be reached just now; trying again. ${shown}`;
+  if (other) return `${trans.__('This run belongs to another store than the one of this server.')} ${shown}`;
+  return problem.gone ? `${sentence(problem.message)} ${shown}` : `${trans.__('The server cannot be reached just now; trying again.')} ${shown}`;
 }

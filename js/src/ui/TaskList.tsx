@@ -1,6 +1,7 @@
 import { duration, elapsed } from '../core/format';
-import { LOOKS } from '../core/states';
+import { stateWord } from '../core/states';
 import type { TaskRunView } from '../core/wire';
+import { trans } from '../core/words';
 import { useNow } from './hooks';
 import { StateIcon } from './StateIcon';
 import { VirtualRows } from './VirtualRows';
@@ -28,7 +29,7 @@ export function TaskList({ tasks, selected, onSelect }: Props) {
     <VirtualRows
       class="jp-wattle-list"
       role="listbox"
-      label="Tasks"
+      label={trans.__('Tasks')}
       count={tasks.length}
       rowHeight={ROW}
       shown={at}
@@ -65,7 +66,7 @@ function Row({ task, index, total, now, selected, onSelect }: RowProps) {
     >
       <StateIcon state={task.state} />
       <span class="jp-wattle-list-name">{task.task}</span>
-      <span class="jp-wattle-list-word">{LOOKS[task.state].word}</span>
+      <span class="jp-wattle-list-word">{stateWord(task.state)}</span>
       <span class="jp-wattle-list-time">{took === null || task.state === 'skipped' ? '' : duration(took)}</span>
     </div>
   );

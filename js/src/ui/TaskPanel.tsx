@@ -1,8 +1,9 @@
 import { useEffect, useState } from 'preact/hooks';
 import type { Feed, Verb } from '../core/feed';
 import { bytes, duration, elapsed, plainReason } from '../core/format';
-import { ATTEMPT_WORDS, isFinal, LOOKS } from '../core/states';
+import { ATTEMPT_WORDS, isFinal, stateWord } from '../core/states';
 import type { AttemptView, TaskRunDetail, TaskRunView, ValueView } from '../core/wire';
+import { trans } from '../core/words';
 import { useNow } from './hooks';
 import { Log } from './Log';
 import { StateIcon } from './StateIcon';
@@ -45,18 +46,18 @@ export function TaskPanel(props: Props) {
   const now = useNow(task.state === 'running');
   const took = elapsed(task.started_at, task.ended_at, now);
   return (
-    <section class="jp-wattle-panel" aria-label={`Task ${task.task}`}>
+    <section class="jp-wattle-panel" aria-label={trans.__('Task %1', task.task)}>
       <div class="jp-wattle-panel-head">
         <StateIcon state={task.state} />
         <strong class="jp-wattle-panel-name" title={task.task}>{task.task}</strong>
-        <span class={`jp-wattle-state jp-mod-${task.state}`}>{LOOKS[task.state].word}</span>
+        <span class={`jp-wattle-state jp-mod-${task.state}`}>{stateWord(task.state)}</span>
         {took !== null && task.state !== 'skipped' && <span class="jp-wattle-quiet">{duration(took)}</span>}
-        {known?.peak_rss != null && <span class="jp-wattle-quiet jp-wattle-memory" title="Most memory that it used">{bytes(known.peak_rss)}</span>}
+        {known?.peak_rss != null && <span class="jp-wattle-quiet jp-wattle-memory" title={trans.__('Most memory that it used')}>{bytes(known.peak_rss)}</span>}
         <span class="jp-wattle-spring" />
         {history.length > 1 && <Attempts history={history} value={attempt} choose={choose} />}
-        <Act text="Stop" hint="Stop this task" off={readOnly ?? (isFinal(task.state) ? 'It has ended' : null)} run={() => act({ verb: 'stop-task', task: task.task })} />
-        <Act text="Retry" hint="Run this task again" off={readOnly ?? retryOff(task)} run={() => act({ verb: 'retry-task', task: task.task })} />
-        <button type="button" class="jp-wattle-button jp-mod-icon" aria-label="Close" title="Close" onClick={props.onClose}>
+        <Act text={trans.__('Stop')} hint={trans.__('Stop this task')} off={readOnly ?? (isFinal(task.state) ? trans.__('It has ended') : null)} run={() => act({ verb: 'stop-task', task: task.task })} />
+        <Act text={trans.__('Retry')} hint={trans.__('Run this task again')} off={readOnly ?? retryOff(task)} run={() => act({ verb: 'retry-task', task: task.task })} />
+        <button type="button" class="jp-wattle-button jp-mod-icon" aria-label={trans.__('Close')} title={trans.__('Close')} onClick={props.onClose}>
           ×
         </button>
       </div>
@@ -66,7 +67,7 @@ export function TaskPanel(props: Props) {
       {feed !== null && attempt !== null ? (
         <Log key={attempt} feed={feed} run={run} task={task.task} attempt={attempt} follow={props.follow} />
       ) : (
-        <p class="jp-wattle-empty">{feed === null ? 'Logs need a connection to the server.' : 'It has not been started yet: no log.'}</p>
+        <p class="jp-wattle-empty">{feed === null ? trans.__('Logs need a connection to the server.') : trans.__('It has not been started yet: no log.')}</p>
       )}
     </section>
   );
@@ -74,15 +75,15 @@ export function TaskPanel(props: Props) {
 
 function retryOff(task: TaskRunView): string | null {
   if (task.state === 'failed' || task.state === 'cancelled' || task.state === 'skipped') return null;
-  return task.state === 'completed' ? 'It completed' : 'It has not ended';
+  return task.state === 'completed' ? trans.__('It completed') : trans.__('It has not ended');
 }
 
 function Attempts(props: { history: AttemptView[]; value: string | null; choose: (id: string) => void }) {
   return (
-    <select class="jp-wattle-select" aria-label="Attempt" value={props.value ?? ''} onChange={event => props.choose(event.currentTarget.value)}>
+    <select class="jp-wattle-select" aria-label={trans.__('Attempt')} value={props.value ?? ''} onChange={event => props.choose(event.currentTarget.value)}>
       {props.history.map(one => (
         <option key={one.id} value={one.id}>
-          {`Attempt ${one.n}: ${one.reason || ATTEMPT_WORDS[one.state]}`}
+          {trans.__('Attempt %1: %2', one.n, one.reason || trans.__(ATTEMPT_WORDS[one.state]))}
         </option>
       ))}
     </select>

@@ -1,4 +1,4 @@
-import { LOOKS } from '../core/states';
+import { stateWord } from '../core/states';
 import type { WorkflowSummary } from '../core/wire';
 import { trans } from '../core/words';
 import { Icon } from './Icon';
@@ -23,7 +23,7 @@ export function WorkflowRows({ workflows, start, open }: Props) {
 
 function Row({ workflow, start, open }: { workflow: WorkflowSummary } & Omit<Props, 'workflows'>) {
   const { name, status, description, latest_run: latest, total, version } = workflow;
-  const word = latest === null ? trans.__('never run') : trans.__(LOOKS[status].word);
+  const word = latest === null ? trans.__('never run') : stateWord(status);
   const more = [trans._n('%1 task', '%1 tasks', total), word, ...(version > 1 ? [trans.__('version %1', version)] : [])].join(' · ');
   return (
     <li class={`jp-wattle-workflowrow jp-mod-${status}`} title={[name, description].filter(Boolean).join('\n')}>

@@ -1,4 +1,5 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
+import { trans } from '../core/words';
 
 const SMALLEST = 0.02;
 const LARGEST = 3;
@@ -79,14 +80,14 @@ function drag(element: HTMLElement, place: () => Place, move: (to: Place) => voi
 
 export function ZoomBar({ pan }: { pan: Pan }) {
   return (
-    <div class="jp-wattle-zoom" role="group" aria-label="Zoom">
-      <button type="button" title="Zoom out" aria-label="Zoom out" onClick={() => pan.zoom(1 / 1.25)}>
+    <div class="jp-wattle-zoom" role="group" aria-label={trans.__('Zoom')}>
+      <button type="button" title={trans.__('Zoom out')} aria-label={trans.__('Zoom out')} onClick={() => pan.zoom(1 / 1.25)}>
         −
       </button>
-      <button type="button" title="Show the whole graph" aria-label="Fit" disabled={!pan.moved} onClick={pan.fit}>
-        Fit
+      <button type="button" title={trans.__('Show the whole graph')} aria-label={trans.__('Fit')} disabled={!pan.moved} onClick={pan.fit}>
+        {trans.__('Fit')}
       </button>
-      <button type="button" title="Zoom in (Ctrl + wheel)" aria-label="Zoom in" onClick={() => pan.zoom(1.25)}>
+      <button type="button" title={trans.__('Zoom in (Ctrl + wheel)')} aria-label={trans.__('Zoom in')} onClick={() => pan.zoom(1.25)}>
         +
       </button>
     </div>
