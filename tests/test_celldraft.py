@@ -14,6 +14,7 @@ from jupyter_client.manager import start_new_kernel
 from processes import EngineProcess
 
 from wattle_jupyter import magic
+from wattle_jupyter.errors import WattleError
 from wattle_jupyter.magic import WattleCellError
 from wattle_jupyter.notebook import notebook
 
@@ -91,6 +92,16 @@ def test_a_cell_that_runs_again_replaces_its_task_and_takes_an_old_name_away(liv
     assert tasks("etl2") == ["first"]
 
 
+def test_a_cell_that_is_refused_leaves_what_it_made_before(live: Any) -> None:
+    ran(live, "%%wattle kept.text\n1", "a")
+    ran(live, "%%wattle kept.tidy -n text\ntext", "b")
+    for wrong in ("%%wattle kept.other\nnobody_knows_it", "%%wattle kept.text -n tidy\ntidy"):
+        with pytest.raises(WattleError):
+            ran(live, wrong, "a")
+        assert tasks("kept") == ["text", "tidy"]
+    assert live.run_line_magic("wattle", "run kept -w")["tidy"].result() == 1
+
+
 def test_a_mistake_is_pointed_at_and_leaves_no_task(live: Any) -> None:
     live.user_ns["table"] = [1, 2, 3]
     with pytest.raises(WattleCellError) as caught:
@@ -129,11 +140,11 @@ def test_a_stored_workflow_is_joined_and_that_is_said(
 
 
 def test_a_failed_try_to_join_is_none(live: Any, engine: EngineProcess, capsys: pytest.CaptureFixture[str]) -> None:
-    engine.post("workflows", {"name": "kept", "working_dir": "/", "tasks": {"fetch": "true"}})
+    engine.post("workflows", {"name": "was_there", "working_dir": "/", "tasks": {"fetch": "true"}})
     with pytest.raises(WattleCellError):
-        ran(live, "%%wattle kept.clean\nnobody_knows_it")
-    ran(live, "%%wattle kept.clean\n1")
-    assert "kept is the stored workflow" in capsys.readouterr().out
+        ran(live, "%%wattle was_there.clean\nnobody_knows_it")
+    ran(live, "%%wattle was_there.clean\n1")
+    assert "was_there is the stored workflow" in capsys.readouterr().out
 
 
 def test_builtins_that_ipython_replaces_are_the_plain_ones_in_a_task(live: Any) -> None:

@@ -51,8 +51,14 @@ def _joined(line: Line, body: str, shell: Any, client: Callable[[], Client], dra
     built = Built(body=found.form(name), params=given, payloads={name: data})
     place = replace(draft.book.here(), line=None)
     build = lambda draft, pickled: built  # noqa: E731
+    before = draft.entries.get(line.task)
     draft.put(Entry(name=line.task, kind="cell", place=place, outputs=tuple(found.outputs), build=build))
-    workflow, warnings = _stored(draft, client())
+    try:
+        workflow, warnings = _stored(draft, client())
+    except SpecError:  # with the others it cannot work
+        del draft.entries[line.task]
+        draft.entries.update({line.task: before} if before else {})
+        raise
     told = found.told()
     said = [f"note: {note}" for note in found.notes] + [f"warning: {text}" for text in warnings]
     return Joined(workflow=workflow, said=[*said, *([told] if told else [])])

@@ -355,10 +355,16 @@ class Notebook:
             self.take_back(self._cell_id)
 
     def _end(self, result: Any) -> None:
-        if getattr(result, "error_before_exec", None) is not None:  # a slip of syntax: nothing of it ran
+        if getattr(result, "error_before_exec", None) is not None or _was_refused(result):  # nothing of it ran
             for bring in self._taken:
                 bring()
         self._taken.clear()
+
+
+def _was_refused(result: Any) -> bool:
+    """Did a ``%%wattle`` cell end with an error? Then it defined nothing."""
+    text = str(getattr(getattr(result, "info", None), "raw_cell", "") or "")
+    return getattr(result, "error_in_exec", None) is not None and text.lstrip().startswith("%%wattle")
 
 
 def _parent_cell(shell: Any) -> str | None:
