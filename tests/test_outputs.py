@@ -95,7 +95,8 @@ def test_what_is_missing_is_named_with_the_reason(tmp_path: Path) -> None:
 
 def test_files_that_a_task_would_leave_are_known_without_running_it() -> None:
     asked = task(rows=Output(path="rows.csv"), n=Output(), far=Output(path="/x/y.csv"))
-    assert outputs.declared(asked, "/data") == {"a/rows": "/data/rows.csv", "a/far": "/x/y.csv"}
+    found = outputs.declared(asked, "/data")
+    assert found == {"a/rows": Left("file", "/data/rows.csv"), "a/far": Left("file", "/x/y.csv")}
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=20))

@@ -134,8 +134,12 @@ class ObjectHandler(FileHandler):
             if not await self._upload.finish():
                 raise Unavailable("the server that owns the store went away; send the object again")
             return
-        writer = self._writer
-        assert writer is not None, "begun in `prepare`"
+        assert self._writer is not None, "begun in `prepare`"
+        with self._writer as writer:  # what is refused is gone before that is said
+            await self._take(writer, name)
+        self.answer({"hash": name, "size": writer.size}, 201)
+
+    async def _take(self, writer: Writer, name: str) -> None:
         await self._write(writer)
         if self._problem is not None:
             raise self._problem
@@ -144,7 +148,6 @@ class ObjectHandler(FileHandler):
                 f"the body has the SHA-256 {writer.hash[:12]}…, not {name[:12]}…: it changed on its way; send it again"
             )
         await asyncio.to_thread(writer.publish)
-        self.answer({"hash": name, "size": writer.size}, 201)
 
     def on_finish(self) -> None:
         super().on_finish()
