@@ -29,7 +29,7 @@ interface Props {
   onState: (summary: RunSummary) => void;
 }
 
-const WIDE = 900; // px: room for graph and list
+const WIDE = 1040; // px: room for graph and list
 
 /** One run with a whole tab to itself: the parts of the view in a cell, arranged to fill the space. */
 export function RunPage(props: Props) {
