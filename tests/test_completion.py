@@ -57,7 +57,7 @@ def complete(shell: Any, text: str) -> list[str]:
 
 
 def test_verbs_and_options_are_completed(shell: Any) -> None:
-    assert complete(shell, "%wattle re") == ["retry"]
+    assert complete(shell, "%wattle retr") == ["retry"]
     assert complete(shell, "r = %wattle ru") == ["run"]
     assert complete(shell, "%wattle run etl --mode p") == ["parallel"]
     assert {"--mode", "--wait"} <= set(complete(shell, "%wattle run --"))

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -37,6 +38,8 @@ def load(shell: Any) -> None:
     magic.matcher = _matcher(magic)
     shell.Completer.custom_matchers.append(magic.matcher)
     _loaded[id(shell)] = magic
+    # some 50 ms of imports that the first Tab need not wait for
+    threading.Thread(target=lambda: magic.completion, name="wattle-warm-up", daemon=True).start()
 
 
 def unload(shell: Any) -> None:
