@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import getpass
 import json
@@ -192,3 +193,32 @@ def test_a_second_headless_engine_ends_at_once(make_engine: Make) -> None:
     second.process.wait(15)
     assert first.get("health")["ready"] is True
     assert json.loads((first.store / "owner.json").read_text())["pid"] == first.pid
+
+
+def test_a_request_whose_body_is_cut_off_is_not_waited_for(
+    scratch_store: Path, jp_serverapp: Any, jp_asyncio_loop: Any
+) -> None:
+    head = (
+        b"POST /wattle/api/workflows HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"
+    )
+
+    def cut() -> bytes:
+        with socket.socket(socket.AF_UNIX) as connected:
+            connected.connect(str(scratch_store / "door.sock"))
+            connected.sendall(head)
+            return connected.recv(100)
+
+    def waiting() -> int:
+        return sum("_execute" in repr(task) for task in asyncio.all_tasks())
+
+    async def watch() -> None:
+        scratch_store.mkdir()
+        made = door.open_door(jp_serverapp.web_app.settings, scratch_store, "id", "server", None)
+        assert b"100 (Continue)" in await jp_asyncio_loop.run_in_executor(None, cut)
+        async with asyncio.timeout(20):
+            while waiting():
+                await asyncio.sleep(0.01)
+        made.stop()
+        await made.close_all_connections()
+
+    jp_asyncio_loop.run_until_complete(watch())

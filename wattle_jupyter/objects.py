@@ -181,7 +181,9 @@ class Writer:
         with _told(self._objects.folder):
             os.fchmod(self._fd, 0o400)  # a task that has its path must not change it by accident
             os.fsync(self._fd)
-            target.parent.mkdir(mode=0o700, exist_ok=True)
+            if not target.parent.exists():
+                target.parent.mkdir(mode=0o700, exist_ok=True)
+                _sync_folder(self._objects.folder)
             self._path.replace(target)
             _sync_folder(target.parent)
         self._path = None
@@ -250,7 +252,7 @@ def _sync_folder(folder: Path) -> None:
 
 def _delete_unheld(path: Path) -> None:
     """Raises OSError if its writer lives: it holds a lock."""
-    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)  # killed just before it was named, it is read-only
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         path.unlink()

@@ -139,6 +139,7 @@ class WattleHandler(APIHandler):
         return False
 
     def on_connection_close(self) -> None:
+        super().on_connection_close()  # ends the waiting for the rest of a body
         if self.upstream is not None:
             self.upstream.close()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections.abc import Callable
+from functools import partial
 from io import BufferedReader
 from typing import Any, cast
 from urllib.parse import quote
@@ -102,6 +104,8 @@ class ObjectHandler(FileHandler):
             objects = self.engine.scheduler.objects
             objects.path(name)
             self._writer = await asyncio.to_thread(objects.writer)
+            if self._gone:
+                self._writer.close()
 
     # who may write is asked before the first byte goes to the disk
     begin = cast("Method", web.authenticated(authorized("write", RESOURCE)(_begin)))
@@ -118,11 +122,17 @@ class ObjectHandler(FileHandler):
         data, self.received = self.received, bytearray()
         if self._problem is not None:
             return
-        self._busy = True
         try:
-            await asyncio.to_thread(writer.write, data)
+            await self._in_thread(writer, partial(writer.write, data))
         except WattleError as error:
             self._problem = error
+
+    async def _in_thread(self, writer: Writer, step: Callable[[], object]) -> None:
+        """The client may go meanwhile; its file is closed when the thread is done with it, for the number of a closed
+        one may be another file's by then."""
+        self._busy = True
+        try:
+            await asyncio.to_thread(step)
         finally:
             self._busy = False
             if self._gone:
@@ -147,7 +157,7 @@ class ObjectHandler(FileHandler):
             raise InvalidRequest(
                 f"the body has the SHA-256 {writer.hash[:12]}…, not {name[:12]}…: it changed on its way; send it again"
             )
-        await asyncio.to_thread(writer.publish)
+        await self._in_thread(writer, writer.publish)
 
     def on_finish(self) -> None:
         super().on_finish()
