@@ -19,6 +19,7 @@ extensions = ["myst_nb", "sphinx_design", "sphinx.ext.autodoc", "lexer", "routes
 exclude_patterns = ["_build", "_ext", "**/.ipynb_checkpoints"]
 
 nb_execution_mode = "off"  # notebooks are shown as they were saved; the tests execute them
+nb_render_error_lexer = nb_render_text_lexer = "output"
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 4
 myst_links_external_new_tab = False
