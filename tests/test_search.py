@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from processes import EngineProcess
+from processes import API, EngineProcess, until
 
 from wattle_jupyter.handlers import search as handler
 from wattle_jupyter.host import search
@@ -93,3 +99,35 @@ def test_a_task_without_a_log_has_no_lines(engine: EngineProcess) -> None:
     run = engine.run({"a": "true"})
     engine.ended(run)
     assert engine.get(f"runs/{run}/tasks/a/logs/search?pattern=x")["count"] == 0
+
+
+async def test_no_more_searches_go_on_at_once_than_there_is_room_for(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(b"a\n")
+    asked = {"pattern": "a", "ignore_case": False, "most": 1}
+    many = [handler.look(tmp_path / "log", asked) for _ in range(handler._SIDE_BY_SIDE + 2)]
+    found = await asyncio.gather(*many, return_exceptions=True)
+    assert [type(one) for one in found] == [dict] * handler._SIDE_BY_SIDE + [handler.TooManyRuns] * 2
+    assert not handler._running
+
+
+def test_a_search_ends_when_nobody_waits_for_it_any_more(engine: EngineProcess) -> None:
+    run = engine.run({"a": f"echo {'a' * 60}!"})
+    engine.ended(run)
+    server = psutil.Process(engine.pid)
+    connection = engine.connection()
+    connection.request("GET", f"{API}runs/{run}/tasks/a/logs/search?pattern=(a%2B)%2B%24&regex=1")
+    until(lambda: searching(server))
+    connection.close()
+    until(lambda: not searching(server), timeout=handler.PATIENCE / 2)
+
+
+def searching(server: psutil.Process) -> list[psutil.Process]:
+    return [process for process in server.children() if search.__file__ in process.cmdline()]
+
+
+def test_a_search_whose_server_was_killed_ends_by_itself(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(b"a" * 60 + b"!\n")
+    asked = {"path": str(tmp_path / "log"), "pattern": "(a+)+$", "ignore_case": False, "most": 1}
+    code = "from wattle_jupyter.host import search; search._LIFE = 1; search.main()"
+    ended = subprocess.run([sys.executable, "-c", code], input=json.dumps(asked).encode(), timeout=60, check=False)
+    assert ended.returncode == -signal.SIGALRM

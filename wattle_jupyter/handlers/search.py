@@ -28,6 +28,13 @@ _LONGEST = 1_000
 
 class TaskLogSearchHandler(WattleHandler):
     own_pages_only = True
+    _looking: asyncio.Task[dict[str, Any]] | None = None
+
+    def on_connection_close(self) -> None:
+        """Who types another pattern goes away: that search must not take the place of the next one."""
+        super().on_connection_close()
+        if self._looking is not None:
+            self._looking.cancel()
 
     @reads
     async def get(self, text: str, task: str) -> None:
@@ -42,7 +49,11 @@ class TaskLogSearchHandler(WattleHandler):
         if attempt is not None:
             with LogFile(self.engine.store.folder, attempt) as file:
                 if file.size():
-                    found = await look(file.path, asked)
+                    self._looking = asyncio.create_task(look(file.path, asked))
+                    try:
+                        found = await self._looking
+                    except asyncio.CancelledError:
+                        return
         self.answer(LogSearch(attempt=attempt or "", size=found["size"], count=found["count"], lines=found["lines"]))
 
     def _pattern(self) -> str:
@@ -59,28 +70,37 @@ class TaskLogSearchHandler(WattleHandler):
         return text
 
 
-_running: set[int] = set()
+_running: set[object] = set()
 
 
 async def look(path: Path, asked: dict[str, Any]) -> dict[str, Any]:
     """What the searching process found. Raises Conflict if it took too long, TooManyRuns if others look already."""
     if len(_running) >= _SIDE_BY_SIDE:
         raise TooManyRuns(f"{_SIDE_BY_SIDE} searches are going on; try again in a moment")
-    pipe = asyncio.subprocess.PIPE
-    command = (sys.executable, "-I", "-S", search.__file__)
-    process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe)
-    _running.add(process.pid)
+    place = object()
+    _running.add(place)  # before anything is waited for, else more would find room
     try:
-        given = json.dumps({**asked, "path": str(path)}).encode()
-        out, err = await asyncio.wait_for(process.communicate(given), PATIENCE)
+        code, out, err = await _searched(json.dumps({**asked, "path": str(path)}).encode())
     except TimeoutError:
         raise Conflict(f"the search took longer than {PATIENCE:g} s; make the pattern simpler") from None
     finally:
-        _running.discard(process.pid)
+        _running.discard(place)
+    if code:
+        reason = err.decode(errors="replace").strip().rpartition("\n")[2]
+        raise Conflict(f"the log could not be searched: {reason or 'the search was ended'}")
+    found: dict[str, Any] = json.loads(out)
+    return found
+
+
+async def _searched(given: bytes) -> tuple[int | None, bytes, bytes]:
+    """Exit code and what it wrote. Raises TimeoutError; the process is gone in any case."""
+    pipe = asyncio.subprocess.PIPE
+    command = (sys.executable, "-I", "-S", search.__file__)
+    process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe)
+    try:
+        out, err = await asyncio.wait_for(process.communicate(given), PATIENCE)
+    finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.wait()
-    if process.returncode:
-        reason = err.decode(errors="replace").strip().rpartition("\n")[2]
-        raise Conflict(f"the log could not be searched: {reason or 'the search was ended'}")
-    return json.loads(out)  # type: ignore[no-any-return]
+    return process.returncode, out, err

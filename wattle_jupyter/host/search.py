@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 _BLOCK = 8 << 20
+_LIFE = 60  # seconds: a server that was killed ends nobody
 # what a terminal does not show: colours, cursor moves, titles
 _ESCAPE = re.compile(rb"\x1b\[[0-9;:<=>?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]")
 
@@ -70,6 +72,7 @@ def _matching(wanted: re.Pattern[bytes], block: bytes) -> Iterator[int]:
 
 
 def main() -> None:
+    signal.alarm(_LIFE)
     asked = json.loads(sys.stdin.buffer.read())
     sys.stdout.write(json.dumps(find(asked["path"], asked["pattern"], asked["ignore_case"], asked["most"])))
 
