@@ -251,6 +251,7 @@ def restore(folder: Path, source: Path, keep: int = KEPT) -> Restored:
         draft = folder / f"{DATABASE}.restoring"
         try:
             runs, schema = _copy(source, draft, folder)
+            _sync(draft)
             aside = _put_aside(folder)
             draft.replace(folder / DATABASE)
             _sync(folder)

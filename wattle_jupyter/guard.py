@@ -86,7 +86,10 @@ def write_mark(folder: Path, mark: Mark) -> None:
     draft = folder / "session.new"
     try:
         draft.touch(mode=0o600)
-        draft.write_text(json.dumps({"session": mark.session, "closed": mark.closed}))
+        with draft.open("w") as file:
+            json.dump({"session": mark.session, "closed": mark.closed}, file)
+            file.flush()
+            os.fsync(file.fileno())  # else the mark of a clean end could outlive a power cut, and spare the look
         draft.replace(folder / "session")
     except OSError as error:
         raise _unwritable(folder, error) from error
