@@ -5,7 +5,7 @@ import { Board, type BoardTimer } from '../src/core/board';
 import { Catalog } from '../src/core/catalog';
 import type { Connection, EventSink, Feed } from '../src/core/feed';
 import { fromDetail } from '../src/core/reduce';
-import { ALL, matches, RunList } from '../src/core/runlist';
+import { ALL, isQuery, matches, RunList } from '../src/core/runlist';
 import { VERSION } from '../src/core/version';
 import type { EventView, RunSummary, StateName } from '../src/core/wire';
 import { changed, detailOf, ManualClock } from './fakes';
@@ -76,6 +76,11 @@ describe('the list of runs', () => {
       expect(new Set(ids).size).toBe(ids.length);
       for (const one of ids) expect(list.at(list.indexOf(one))?.id).toBe(one);
     }
+  });
+
+  test('only a query is taken for one', () => {
+    expect(isQuery({ states: ['failed'], text: 'x' })).toBe(true);
+    for (const other of [undefined, null, 7, {}, { states: 'failed', text: '' }, { states: ['lost'], text: '' }, { states: [] }]) expect(isQuery(other)).toBe(false);
   });
 
   test('text is part of the name or the beginning of the id', () => {
@@ -236,6 +241,17 @@ describe('the board', () => {
     expect(board.current.problem).toEqual({ kind: 'starting', message: 'the reason' });
     server.status = 200;
     line.sink?.reset();
+    await settle();
+    expect(board.current.problem).toBeNull();
+  });
+
+  test('what could not be read is read once the connection is back, though no event is missing', async () => {
+    server.status = 503;
+    line.tell({ link: 'reconnecting', trouble: null, store: 's' });
+    board.refresh();
+    await settle();
+    server.status = 200;
+    line.tell({ link: 'live', trouble: null, store: 's' });
     await settle();
     expect(board.current.problem).toBeNull();
   });

@@ -125,6 +125,26 @@ describe('the sidebar', () => {
     expect(opened).toEqual(['b'.repeat(32)]);
   });
 
+  test('runs that come on top do not move what somebody reads further down', async () => {
+    const runs = new RunList();
+    const at = (n: number): string => new Date(Date.UTC(2026, 0, 1) + n * 1000).toISOString();
+    const many = Array.from({ length: 100 }, (_, i) => runOf('a', { id: i.toString(16).padStart(32, '0'), created_at: at(100 - i) }));
+    runs.place(0, many, 100);
+    board.become({ runs });
+    draw();
+    await frames();
+    const box = root.querySelector('.jp-wattle-runs') as HTMLElement;
+    runs.apply(runOf('e', { created_at: at(200) }));
+    board.become({ runs });
+    await frames();
+    expect(box.scrollTop).toBe(0);
+    box.scrollTop = 460;
+    runs.apply(runOf('f', { created_at: at(300) }));
+    board.become({ runs });
+    await frames();
+    expect(box.scrollTop).toBe(506);
+  });
+
   test('what is typed is searched once the fingers rest, states at once', async () => {
     board.become({ runs: listed(runOf('a')) });
     draw();

@@ -196,13 +196,15 @@ def test_a_workflow_is_run_from_the_list_and_its_tab_comes_back_after_a_reload(
     desk.page.keyboard.press("ArrowUp")
     desk.page.wait_for_function("([box, before]) => box.clientHeight < before", arg=[graph.element_handle(), before])
     desk.picture("page-log")
+    sidebar.get_by_role("tab", name="Runs").click()
+    sidebar.get_by_role("button", name="Completed").click()
     kept = re.compile(r"/lab/api/workspaces/")
     with desk.page.expect_response(lambda one: bool(kept.search(one.url)) and one.request.method == "PUT"):
         desk.command("application:toggle-right-area")  # the layout is kept a second after its last change
     desk.page.reload()
     desk.ready()
     expect(desk.run_page.locator(".jp-wattle-title")).to_contain_text("listed")
-    expect(desk.sidebar).to_be_visible()
+    expect(sidebar.get_by_role("button", name="Completed")).to_have_attribute("aria-pressed", "true")
 
 
 def answer(status: int, body: object) -> Callable[[Route], None]:

@@ -86,9 +86,16 @@ export class Board {
     if (this.session !== null) return;
     const session = (this.session = new AbortController());
     const sink: EventSink = { events: events => this.hear(events), reset: () => this.read() };
-    this.feed.watch(connection => this.become({ connection }), session.signal);
+    this.feed.watch(connection => this.connected(connection), session.signal);
     this.feed.events(null, sink, session.signal);
     this.later(FIRST_LOOK, () => this.reading ?? this.read());
+  }
+
+  private connected(connection: Connection): void {
+    const back = connection.link === 'live' && this.state.connection?.link !== 'live';
+    this.become({ connection });
+    // the events go on where they stopped, but what could not be read meanwhile is still missing
+    if (back && this.state.problem !== null) this.read();
   }
 
   /** No more connection, no requests; what is known stays. */

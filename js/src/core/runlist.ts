@@ -9,6 +9,14 @@ export interface RunQuery {
 
 export const ALL: RunQuery = { states: [], text: '' };
 
+const STATES: readonly string[] = ['created', 'queued', 'waiting', 'running', 'completed', 'failed', 'cancelled', 'skipped'] satisfies StateName[];
+
+/** Whether it is a query, wherever it was kept. */
+export function isQuery(data: unknown): data is RunQuery {
+  const query = data as Partial<RunQuery> | null;
+  return typeof query === 'object' && query !== null && typeof query.text === 'string' && Array.isArray(query.states) && query.states.every(state => STATES.includes(state));
+}
+
 /** What the server would say: the same rules as its search has. */
 export function matches({ states, text }: RunQuery, run: RunSummary): boolean {
   if (states.length > 0 && !states.includes(run.state)) return false;

@@ -174,6 +174,20 @@ export interface AuditEntry {
   outcome: string;
 }
 
+/** Runs of one workflow, and the bytes that their attempts left. */
+export interface CleanupLine {
+  workflow: string;
+  runs: number;
+  bytes: number;
+}
+
+/** What a cleanup hides. */
+export interface CleanupView {
+  runs: number;
+  bytes: number;
+  workflows: CleanupLine[];
+}
+
 /** A copy of the database. `name` is what `wattle restore` takes. */
 export interface BackupView {
   name: string;

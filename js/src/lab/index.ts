@@ -3,11 +3,13 @@ import { ICommandPalette } from '@jupyterlab/apputils';
 import { ILauncher } from '@jupyterlab/launcher';
 import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
+import { IStateDB } from '@jupyterlab/statedb';
 import { ITranslator } from '@jupyterlab/translation';
 import { Board } from '../core/board';
 import { Catalog } from '../core/catalog';
 import { sharedFeed } from '../core/live';
 import { findPage, pageSend } from '../core/page';
+import { ALL, isQuery } from '../core/runlist';
 import { RUN_MIME } from '../core/wire';
 import { speak } from '../core/words';
 import { addCommands, addEntries, Command, type Parts } from './commands';
@@ -39,15 +41,17 @@ const renderer: JupyterFrontEndPlugin<void> = {
   }
 };
 
-type Services = [ISettingRegistry | null, ITranslator | null, ILabShell | null, ILayoutRestorer | null, ICommandPalette | null, ILauncher | null];
+const QUERY = 'wattle-jupyter:query';
+
+type Services = [ISettingRegistry | null, ITranslator | null, ILabShell | null, ILayoutRestorer | null, ICommandPalette | null, ILauncher | null, IStateDB | null];
 
 const runs: JupyterFrontEndPlugin<void> = {
   id: 'wattle-jupyter:runs',
   description: 'A sidebar with all runs of Wattle workflows, a page for each, and commands.',
   autoStart: true,
-  optional: [ISettingRegistry, ITranslator, ILabShell, ILayoutRestorer, ICommandPalette, ILauncher],
+  optional: [ISettingRegistry, ITranslator, ILabShell, ILayoutRestorer, ICommandPalette, ILauncher, IStateDB],
   activate: async (app: JupyterFrontEnd, ...services: Services) => {
-    const [registry, translator, labShell, restorer, palette, launcher] = services;
+    const [registry, translator, labShell, restorer, palette, launcher, stateDB] = services;
     const page = findPage();
     if (page === null) return; // no server of ours can be behind such a page
     if (translator !== null) speak(translator.load('wattle_jupyter'));
@@ -59,6 +63,7 @@ const runs: JupyterFrontEndPlugin<void> = {
     await registry?.load(PLUGIN).then(loaded => settings.follow(loaded)).catch(() => undefined); // the other plugin says so
     place(parts, labShell);
     settings.listen(() => parts.sidebar.count());
+    if (stateDB !== null) void keepQuery(parts.board, stateDB);
   }
 };
 
@@ -77,6 +82,18 @@ function restore({ pages, sidebar }: Parts, restorer: ILayoutRestorer | null): v
   if (restorer === null) return;
   restorer.add(sidebar, SIDEBAR);
   void restorer.restore(pages.tracker, { command: Command.open, args: tab => ({ run: tab.content.run }), name: tab => tab.content.run });
+}
+
+/** What was searched for is there again after a reload. */
+async function keepQuery(board: Board, stateDB: IStateDB): Promise<void> {
+  const kept: unknown = await stateDB.fetch(QUERY).catch(() => undefined); // then nothing is chosen
+  if (isQuery(kept) && board.current.query === ALL) board.search(kept);
+  let { query } = board.current;
+  board.listen(state => {
+    if (state.query === query) return;
+    query = state.query;
+    void stateDB.save(QUERY, { states: [...query.states], text: query.text });
+  });
 }
 
 /** In JupyterLab a sidebar; in Notebook a tab of the tree page, or the sidebar of its other pages. */

@@ -28,6 +28,7 @@ export function RunRows({ board, runs, active, choose, open, version }: Props) {
   const now = useNow(board.current.running > 0);
   const at = active === null ? -1 : runs.indexOf(active);
   const box = useRef<HTMLDivElement>(null);
+  const before = useArrivals(runs, box);
   const key = (event: KeyboardEvent): void => {
     if (event.key === 'Enter' && active !== null) open(active);
     else if (event.key === 'ContextMenu' || (event.key === 'F10' && event.shiftKey)) showMenu(box.current);
@@ -38,12 +39,15 @@ export function RunRows({ board, runs, active, choose, open, version }: Props) {
   return (
     <div class="jp-wattle-runs-box" ref={box}>
       <VirtualRows
+        key={JSON.stringify(runs.query)}
         class="jp-wattle-runs"
         role="listbox"
         label={trans.__('Runs, newest first')}
         count={runs.length}
         rowHeight={RUN_ROW}
         shown={at}
+        shownKey={active ?? ''}
+        before={before}
         active={at < 0 ? undefined : rowId(active ?? '')}
         version={version}
         onKeyDown={key}
@@ -55,6 +59,20 @@ export function RunRows({ board, runs, active, choose, open, version }: Props) {
       />
     </div>
   );
+}
+
+/** Runs that came on top: who reads further down keeps what is in sight, who is at the top sees them. */
+function useArrivals(runs: RunList, box: { current: HTMLElement | null }): { key: string; rows: number } {
+  const top = runs.at(0)?.id ?? '';
+  const last = useRef({ runs, top });
+  const before = useRef({ key: top, rows: 0 });
+  if (last.current.top !== top || last.current.runs !== runs) {
+    const scrolled = (box.current?.querySelector('.jp-wattle-runs')?.scrollTop ?? 0) >= RUN_ROW;
+    const rows = scrolled && last.current.runs === runs ? Math.max(0, runs.indexOf(last.current.top)) : 0;
+    before.current = { key: top, rows };
+    last.current = { runs, top };
+  }
+  return before.current;
 }
 
 const rowId = (run: string): string => `jp-wattle-run-${run}`;

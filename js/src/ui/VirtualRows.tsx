@@ -17,8 +17,9 @@ interface Props {
   follow?: boolean;
   /** The reader scrolled: true if to the end. */
   onScrolled?: (atEnd: boolean) => void;
-  /** Scroll so that this row is seen, whenever it changes. */
+  /** Scroll so that this row is seen, whenever it changes; if `shownKey` is given, whenever that changes. */
   shown?: number;
+  shownKey?: unknown;
   /** Rows that were put before the others since `key` was another one: what is in sight stays there. */
   before?: { key: unknown; rows: number };
   /** Anything that makes rows look different without their number changing. */
@@ -64,7 +65,7 @@ export function VirtualRows(props: Props) {
     const top = (shown * rowHeight) / scale;
     if (top < element.scrollTop) element.scrollTop = top;
     else if (top + rowHeight > element.scrollTop + element.clientHeight) element.scrollTop = top + rowHeight - element.clientHeight;
-  }, [shown]);
+  }, [props.shownKey ?? shown]);
 
   const pixels = view.top * scale;
   const first = Math.max(0, Math.min(count, Math.floor(pixels / rowHeight)) - SPARE);
