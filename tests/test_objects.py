@@ -8,6 +8,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator
+from http.client import IncompleteRead
 from io import BufferedReader
 from pathlib import Path
 
@@ -314,3 +315,22 @@ def test_no_object_is_whole_in_the_memory_of_the_server(engine: EngineProcess, t
     with client(engine).get_object(client(engine).put_object(tmp_path / "big")) as found:
         assert found.seek(0, os.SEEK_END) == 300 << 20
     assert process.memory_info().rss - before < 100 << 20
+
+
+@pytest.mark.parametrize(("size", "whole"), [(8 << 20, False), (256 << 20, True)])
+def test_a_file_that_changes_while_it_is_sent_is_not_taken_for_another(
+    engine: EngineProcess, tmp_path: Path, size: int, whole: bool
+) -> None:
+    big = {"run": "truncate -s 128M big.bin", "outputs": {"big": "big.bin"}}  # too large for a copy to be kept
+    run = engine.run({"a": big}, working_dir=str(tmp_path))
+    assert engine.ended(run)["state"] == "completed", engine.task(run, "a")
+    connection = engine.connection()
+    connection.request("GET", f"{API}runs/{run}/tasks/a/outputs/big")
+    answer = connection.getresponse()
+    os.truncate(tmp_path / "big.bin", size)
+    if whole:
+        assert len(answer.read()) == 128 << 20
+    else:
+        with pytest.raises(IncompleteRead):
+            answer.read()
+    connection.close()

@@ -33,13 +33,19 @@ class FileHandler(WattleHandler):
     async def send_file(self, file: BufferedReader, name: str) -> None:
         """``name`` is what a browser is to call it."""
         with file:
-            self._announce(name, os.fstat(file.fileno()).st_size)
+            left = os.fstat(file.fileno()).st_size
+            self._announce(name, left)
             try:
-                while data := await asyncio.to_thread(file.read, PIECE):
+                while left and (data := await asyncio.to_thread(file.read, min(PIECE, left))):
+                    left -= len(data)
                     self.write(data)
                     await self.flush()
             except StreamClosedError:  # whoever asked is gone
                 return
+        if left:  # it was cut meanwhile: nobody must take this for the whole
+            connection: Any = self.request.connection
+            connection.stream.close()
+            return
         await self.finish()
 
     def _announce(self, name: str, size: int) -> None:
