@@ -28,13 +28,19 @@ export function elapsed(start: string | null, end: string | null, now: number): 
   return Math.max(0, ((instant(end) ?? now) - from) / 1000);
 }
 
+const HOUR = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' });
+const MINUTE = new Intl.DateTimeFormat(undefined, { hour: 'numeric', minute: '2-digit' });
+const DAY = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
+const DATE = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', year: 'numeric' });
+const NUMERIC = new Intl.DateTimeFormat();
+
 /** A time on the wire as the reader's local time; the day only if it is not that of `now`. */
 export function clock(time: string | null, now: number): string {
   const ms = instant(time);
   if (ms === null) return '';
   const date = new Date(ms);
-  const hour = date.toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' });
-  return date.toDateString() === new Date(now).toDateString() ? hour : `${date.toLocaleDateString()} ${hour}`;
+  const hour = HOUR.format(date);
+  return date.toDateString() === new Date(now).toDateString() ? hour : `${NUMERIC.format(date)} ${hour}`;
 }
 
 /** A time on the wire, short: the hour if it was on the day of `now`, else the date. */
@@ -42,9 +48,8 @@ export function moment(time: string | null, now: number): string {
   const ms = instant(time);
   if (ms === null) return '';
   const [date, today] = [new Date(ms), new Date(now)];
-  if (date.toDateString() === today.toDateString()) return date.toLocaleTimeString(undefined, { hour: 'numeric', minute: '2-digit' });
-  const year = date.getFullYear() === today.getFullYear() ? {} : { year: 'numeric' as const };
-  return date.toLocaleDateString(undefined, { day: 'numeric', month: 'short', ...year });
+  if (date.toDateString() === today.toDateString()) return MINUTE.format(date);
+  return (date.getFullYear() === today.getFullYear() ? DAY : DATE).format(date);
 }
 
 const UNITS = ['B', 'kB', 'MB', 'GB', 'TB'];

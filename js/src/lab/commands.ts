@@ -32,6 +32,8 @@ export interface Parts {
   settings: Settings;
 }
 
+const SETTLED = 1_000; // ms
+
 /** Whose run a command means: the one that it names, that of the menu, that of the sidebar or that of the tab. */
 interface Target {
   run?: string;
@@ -105,8 +107,16 @@ export function addCommands(parts: Parts): void {
     caption: trans.__('Read all again; changes show by themselves'),
     execute: () => board.refresh()
   });
-  // what is enabled follows the runs
-  board.listen(() => [Command.cancel, Command.retry].forEach(id => commands.notifyCommandChanged(id)));
+  // what is enabled follows the runs; menus and palette are drawn anew each time, so not too often
+  let due = false;
+  board.listen(() => {
+    if (due) return;
+    due = true;
+    setTimeout(() => {
+      due = false;
+      for (const id of [Command.cancel, Command.retry]) commands.notifyCommandChanged(id);
+    }, SETTLED);
+  });
 }
 
 export function addEntries(palette: ICommandPalette | null, launcher: ILauncher | null): void {

@@ -1,3 +1,4 @@
+import { memo } from 'preact/compat';
 import { useEffect, useRef } from 'preact/hooks';
 import type { Board } from '../core/board';
 import { clock, duration, elapsed, moment, person, plainReason } from '../core/format';
@@ -120,7 +121,7 @@ interface RowProps {
   open: (run: string) => void;
 }
 
-function Row({ run, index, total, now, active, choose, open }: RowProps) {
+const Row = memo(({ run, index, total, now, active, choose, open }: RowProps) => {
   const took = elapsed(run.started_at, run.ended_at, now);
   const word = wordOf(run);
   const since = moment(run.started_at ?? run.created_at, Date.now());
@@ -151,7 +152,7 @@ function Row({ run, index, total, now, active, choose, open }: RowProps) {
       {run.state === 'running' && <Bar counts={run.counts} total={run.total} />}
     </div>
   );
-}
+});
 
 const wordOf = (run: RunSummary): string => (run.cancel_at !== null && !isFinal(run.state) ? trans.__('cancelling') : stateWord(run.state));
 
