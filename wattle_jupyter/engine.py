@@ -11,6 +11,7 @@ from wattle_jupyter.audit import Audit
 from wattle_jupyter.executors import Executor
 from wattle_jupyter.executors.local import LocalExecutor
 from wattle_jupyter.objects import Objects
+from wattle_jupyter.retention import Retention, Rule
 from wattle_jupyter.scheduler import Scheduler
 from wattle_jupyter.settings import Settings
 from wattle_jupyter.statemachine import Limits
@@ -25,6 +26,9 @@ class Engine:
         self.store = store
         self.scheduler = scheduler
         self.audit = Audit(store.folder, log)
+        rule = Rule(settings.store.keep_runs, settings.store.keep_days)
+        self.retention = Retention(scheduler, rule, settings.store.undo_days, log)
+        self._sweeping = asyncio.create_task(self.retention.run())
 
     @classmethod
     async def open(
@@ -63,5 +67,7 @@ class Engine:
 
     async def close(self) -> None:
         """Detach from the executor and close the store. Tasks go on."""
+        self._sweeping.cancel()
+        await asyncio.gather(self._sweeping, return_exceptions=True)
         await self.scheduler.stop()
         await self.store.close()

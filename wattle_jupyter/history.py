@@ -27,6 +27,8 @@ SORTS = {
     "state": "run.state",
 }
 
+_SHOWN = "WHERE deleted_at IS NULL"  # not those that were deleted and may come back
+
 _ID = re.compile(r"[0-9a-f]{32}")
 _PREFIX = re.compile(r"[0-9a-f]{4,32}")
 
@@ -34,11 +36,11 @@ _PREFIX = re.compile(r"[0-9a-f]{4,32}")
 async def resolve(store: Store, text: str) -> str:
     """An id, a unique prefix of one (≥ 4 digits), or ``last`` → the run's id. Raises NotFound, Conflict."""
     if _ID.fullmatch(text):
-        found = await store.all("SELECT id FROM run WHERE id = ?", (text,))
+        found = await store.all("SELECT id FROM run WHERE id = ? AND deleted_at IS NULL", (text,))
     elif text == "last":
-        found = await store.all("SELECT id FROM run ORDER BY created_at DESC, rowid DESC LIMIT 1")
+        found = await store.all(f"SELECT id FROM run {_SHOWN} ORDER BY created_at DESC, rowid DESC LIMIT 1")  # noqa: S608
     elif _PREFIX.fullmatch(text):
-        found = await store.all("SELECT id FROM run WHERE id >= ? AND id < ? LIMIT 3", (text, text + "g"))
+        found = await store.all(f"SELECT id FROM run {_SHOWN} AND id >= ? AND id < ? LIMIT 3", (text, text + "g"))  # noqa: S608
     else:
         raise NotFound(f"no run {text[:64]!r}: give its id, the first 4 or more digits of it, or `last`")
     if not found:
@@ -109,7 +111,7 @@ def _assemble(run_row: Any, tasks: list[Any], attempts: list[Any], values: list[
 
 async def page(store: Store, query: PageQuery) -> tuple[list[RunSummary], Pagination]:
     """One page of runs. Those that go on are in it as they were last committed."""
-    where, args = ["1"], list[Json]()
+    where, args = ["run.deleted_at IS NULL"], list[Json]()
     if query.status:
         where.append(f"run.state IN ({','.join('?' * len(query.status))})")
         args += query.status
@@ -147,7 +149,7 @@ def _states(db: sqlite3.Connection, runs: Sequence[str]) -> dict[str, list[str]]
 
 async def latest_of(store: Store, workflow: str) -> str | None:
     """Id of the newest run of a workflow."""
-    sql = "SELECT id FROM run WHERE workflow = ? ORDER BY created_at DESC, rowid DESC LIMIT 1"
+    sql = f"SELECT id FROM run {_SHOWN} AND workflow = ? ORDER BY created_at DESC, rowid DESC LIMIT 1"  # noqa: S608
     found = await store.all(sql, (workflow,))
     return str(found[0][0]) if found else None
 

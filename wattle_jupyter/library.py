@@ -21,7 +21,8 @@ SORTS = {"name": "w.name", "created_at": "w.created_at", "updated_at": "w.update
 _CURRENT = """
 FROM workflow AS w
 LEFT JOIN run AS r ON r.id = (
-  SELECT id FROM run WHERE run.workflow = w.name ORDER BY run.created_at DESC, run.rowid DESC LIMIT 1
+  SELECT id FROM run WHERE run.workflow = w.name AND run.deleted_at IS NULL
+  ORDER BY run.created_at DESC, run.rowid DESC LIMIT 1
 )
 WHERE w.version IS NOT NULL AND w.deleted_at IS NULL
   AND w.version = (SELECT max(version) FROM workflow AS x WHERE x.name = w.name)

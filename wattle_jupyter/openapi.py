@@ -97,6 +97,8 @@ def _body(operation: Operation) -> dict[str, Any]:
         "priority": {"enum": ["high", "normal", "low"]},
         "cause": {"enum": ["api", "cell", "cli", "sidebar"]},
         "workflow": {"type": "string"},
+        "keep_runs": {"type": "integer", "minimum": 0},
+        "keep_days": {"type": "integer", "minimum": 0},
         "spec": {"$ref": _REF.format(model="WorkflowSpec")},
         "tasks": {"type": "array", "items": {"type": "string"}, "minItems": 1},
     }

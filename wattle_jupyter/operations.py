@@ -108,6 +108,14 @@ OPERATIONS: tuple[Operation, ...] = (
         verb="GET", path="runs/{run}/snapshot", action="read", summary="The spec that it runs.", answer=dict[str, Any]
     ),
     Operation(
+        verb="DELETE", path="runs/{run}", action="write", summary="Delete a run that ended; it can be brought back.",
+        answer=dict[str, str],
+    ),
+    Operation(
+        verb="POST", path="runs/{run}/restore", action="write", summary="Bring a deleted run back.",
+        answer=wire.RunSummary,
+    ),
+    Operation(
         verb="POST", path="runs/{run}/cancel", action="execute", summary="Stop a run.", answer=wire.RunSummary
     ),
     Operation(
@@ -167,6 +175,14 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         verb="GET", path="runs/{run}/tasks/{task}/logs/search", action="read", summary="Lines of its log that match.",
         answer=wire.LogSearch, query=("pattern", "regex", "case", "limit", "attempt"),
+    ),
+    Operation(
+        verb="GET", path="cleanup", action="read", summary="What a cleanup would hide.",
+        answer=wire.CleanupView, query=("keep_runs", "keep_days"),
+    ),
+    Operation(
+        verb="POST", path="cleanup", action="write", summary="Delete runs that ended; a week to undo it.",
+        answer=wire.CleanupView, body=("keep_runs", "keep_days"),
     ),
     Operation(
         verb="GET", path="events", action="read", summary="Committed changes as they happen.",

@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from sqlite3 import Connection
 from typing import TypeVar, cast
 
 from wattle_jupyter import history, launch, library, outputs, preflight, spec
@@ -363,6 +364,23 @@ class Scheduler:
         self._check_open()
         snapshot, digest = await asyncio.to_thread(_form, workflow)
         return await asyncio.shield(asyncio.ensure_future(save()))  # committed is published, whoever went away
+
+    @property
+    def settled(self) -> asyncio.Lock:
+        """While this is held, no run that ended begins anew."""
+        return self._reopening
+
+    async def record(self, transaction: Callable[[Connection], list[Event]]) -> list[Event]:
+        """Commit what is not of the state machine, and publish its events in their order."""
+
+        async def write() -> list[Event]:
+            async with self._order:
+                events = await self.store.write(transaction)
+                self.hub.publish(events)
+                return events
+
+        self._check_open()
+        return await asyncio.shield(asyncio.ensure_future(write()))
 
     async def undefine(self, name: str) -> None:
         """Hide a workflow. Raises NotFound."""

@@ -272,6 +272,22 @@ class AuditEntry(TypedDict):
     outcome: str
 
 
+class CleanupLine(TypedDict):
+    """Runs of one workflow, and the bytes that their attempts left."""
+
+    workflow: str
+    runs: int
+    bytes: int
+
+
+class CleanupView(TypedDict):
+    """What a cleanup hides."""
+
+    runs: int
+    bytes: int
+    workflows: list[CleanupLine]
+
+
 class BackupView(TypedDict):
     """A copy of the database. ``name`` is what `wattle restore` takes."""
 

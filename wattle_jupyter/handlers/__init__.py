@@ -24,6 +24,7 @@ HANDLERS: dict[str, type[Any]] = {
     "runs": workflows.RunsHandler,
     "runs/{run}": runs.RunHandler,
     "runs/{run}/snapshot": runs.SnapshotHandler,
+    "runs/{run}/restore": care.RunRestoreHandler,
     "runs/{run}/cancel": runs.CancelHandler,
     "runs/{run}/retry": runs.RetryHandler,
     "runs/{run}/tasks/{task}": runs.TaskHandler,
@@ -37,6 +38,7 @@ HANDLERS: dict[str, type[Any]] = {
     "objects/{hash}": objects.ObjectHandler,
     "audit": care.AuditHandler,
     "backups": care.BackupsHandler,
+    "cleanup": care.CleanupHandler,
     "events": meta.EventsHandler,
     "events/ws": socket.SocketHandler,
 }

@@ -7,7 +7,7 @@ import shlex
 from wattle_jupyter import history, launch, view
 from wattle_jupyter.engine import Engine
 from wattle_jupyter.errors import InvalidRequest, NotFound
-from wattle_jupyter.handlers.base import WattleHandler, executes, reads
+from wattle_jupyter.handlers.base import WattleHandler, executes, reads, writes
 from wattle_jupyter.model import Task
 from wattle_jupyter.wire import TaskRunDetail
 
@@ -46,6 +46,13 @@ class RunHandler(WattleHandler):
     async def get(self, text: str) -> None:
         run = await history.resolve(self.engine.store, text)
         self.answer_text(await self.engine.scheduler.detail_text(run))
+
+
+    @writes
+    async def delete(self, text: str) -> None:
+        run = await history.resolve(self.engine.store, text)
+        await self.engine.retention.delete(run)
+        self.answer({"id": run})
 
 
 class SnapshotHandler(WattleHandler):

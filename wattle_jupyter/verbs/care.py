@@ -1,4 +1,4 @@
-"""Verbs that care for the store: backups, restores, who changed what."""
+"""Verbs that care for the store: backups, restores, runs that are not needed, who changed what."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from wattle_jupyter import tables
 from wattle_jupyter.client import Client
@@ -102,6 +103,27 @@ def restore(args: argparse.Namespace, scene: Scene) -> Outcome:
         words.append(f"what was there before is kept: `{scene.prog} restore {done.aside.parent.name}` brings it back")
     words.append("tasks that were started after the backup was made are taken up when a server next opens the store")
     return Outcome(text="\n".join(words), data=data)
+
+
+def clean(args: argparse.Namespace, scene: Scene) -> Outcome:
+    limits = {"keep_runs": args.keep_runs, "keep_days": args.keep_days}
+    if not any(limits.values()):
+        raise BadUsage(f"{scene.prog} clean: say which runs stay: --keep-runs N, --keep-days N, or both")
+    if args.dry_run:
+        told = scene.client.request("GET", "cleanup", query=limits)
+    else:
+        told = scene.client.request("POST", "cleanup", body=limits)
+    rows = [(line["workflow"], str(line["runs"]), _size(line["bytes"])) for line in told["workflows"]]
+    what = "would be deleted" if args.dry_run else "deleted; `bring-back RUN` undoes it for a time"
+    words = [f"{tables.some(told['runs'], 'run')} {what} ({_size(told['bytes'])})"]
+    if rows:
+        words.append(tables.columns(("WORKFLOW", "RUNS", "SIZE"), rows, scene.width))
+    return Outcome(text="\n".join(words), data=told)
+
+
+def bring_back(args: argparse.Namespace, scene: Scene) -> Outcome:
+    run = scene.client.request("POST", f"runs/{quote(args.run, safe='')}/restore", body={})
+    return Outcome(text=f"{run['workflow']}: {run['state']}, there again", data=run)
 
 
 def audit(args: argparse.Namespace, scene: Scene) -> Outcome:
