@@ -41,7 +41,7 @@ def tab(tmp_path: Path) -> Callable[..., list[str]]:
 
 def test_verbs_and_options_are_offered_without_an_engine(tab: Callable[..., list[str]], tmp_path: Path) -> None:
     none = tmp_path / "none"
-    assert tab("wattle re", none) == ["retry"]
+    assert tab("wattle ret", none) == ["retry"]
     assert {"run", "list", "logs", "delete", "completion"} <= set(tab("wattle ", none))
     assert set(tab("wattle run x --", none)) >= {"--wait", "--param", "--mode"}
     assert set(tab("wattle run x --mode ", none)) == {"dependency", "sequential", "parallel"}

@@ -343,6 +343,14 @@ def test_a_task_with_one_output_is_that_output_in_templates() -> None:
     assert with_param.tasks["b"].upstream == ()
 
 
+def test_a_task_with_a_result_is_that_in_templates_whatever_else_it_leaves() -> None:
+    tasks = {"a": {"run": "true", "outputs": ["n", "result"]}, "b": "echo {{ a }}"}
+    assert spec.load({"name": "w", "tasks": tasks}).tasks["b"].run == "echo {{ a.result }}"
+    tasks["a"] = {"run": "true", "outputs": ["n", "m"]}
+    with pytest.raises(SpecError, match="names a task, not one of its outputs"):
+        spec.load({"name": "w", "tasks": tasks})
+
+
 def test_the_given_name_goes_before_the_one_in_the_data() -> None:
     assert spec.load({"name": "one", "tasks": {"a": "x"}}, name="two").name == "two"
 

@@ -18,7 +18,7 @@ from typing import Any
 from wattle_jupyter import freevars, pickling, variables
 from wattle_jupyter.cellline import Line
 from wattle_jupyter.errors import InvalidRequest, Problem, SpecError
-from wattle_jupyter.model import Json
+from wattle_jupyter.model import RESULT, Json, sole_output
 from wattle_jupyter.notebook import as_json
 from wattle_jupyter.shapes import nearest
 
@@ -238,7 +238,7 @@ class _Resolver:
     def _take_output_of(self, name: str, source: str) -> None:
         task, _, output = source.partition("/")
         known = self._around.tasks
-        output = output or (sole_output(known[task]) if task in known else None) or "result"
+        output = output or (sole_output(known[task]) if task in known else None) or RESULT
         if task not in known:
             there = nearest(task, known) or f"`{self._line.workflow}` has no other task yet"
             self._add(f"-i {name}={source}: `{self._line.workflow}` has no task `{task}`", there)
@@ -258,9 +258,9 @@ class _Resolver:
                     near = nearest(name, self._names.makes)
                     cure = near or "assign it in the cell, or leave `-o` out: then the last expression is the output"
                     self._add(f"-o {name}: the cell never assigns `{name}`", cure)
-        if not self._line.outputs and (self._names.result or "result" in self._names.makes):
-            self.found.outputs["result"] = None
-            self.found.results.append("result")
+        if not self._line.outputs and (self._names.result or RESULT in self._names.makes):
+            self.found.outputs[RESULT] = None
+            self.found.results.append(RESULT)
 
     # ---------------------------------------------------------------------------------------------------- the names
 
@@ -349,7 +349,7 @@ class _Resolver:
         return f"`-p {name}` to make it a parameter" if simple else f"`-n {example}` if the task {example} makes it"
 
     def _meant(self, name: str) -> str:
-        left = {output for outputs in self._around.tasks.values() for output in outputs if output != "result"}
+        left = {output for outputs in self._around.tasks.values() for output in outputs if output != RESULT}
         known = {*self._names.makes, *self._around.user, *self._around.params, *self._left}
         close = _close(name, (word for word in {*known, *left} if not word.startswith("_")))
         close = close or _close(name, _BUILTINS, 0.75)
@@ -410,8 +410,3 @@ def _left_by(needs: Collection[str], tasks: Mapping[str, Sequence[str]]) -> dict
         if sole and need not in tasks[need]:
             found.setdefault(need, []).append(f"{need}/{sole}")
     return found
-
-
-def sole_output(outputs: Sequence[str]) -> str | None:
-    """The output that is meant by the task's name: ``result``, or its only one."""
-    return "result" if "result" in outputs else outputs[0] if len(outputs) == 1 else None

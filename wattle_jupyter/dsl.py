@@ -30,7 +30,6 @@ from wattle_jupyter.checks import Findings, check_head
 from wattle_jupyter.client import Client
 from wattle_jupyter.errors import InvalidRequest, NotFound, Problem
 from wattle_jupyter.functiontask import (
-    RESULT,
     FunctionTask,
     as_it_is,
     check_function,
@@ -39,7 +38,7 @@ from wattle_jupyter.functiontask import (
     output_names,
     refuse,
 )
-from wattle_jupyter.model import Json
+from wattle_jupyter.model import RESULT, Json
 from wattle_jupyter.notation import path_text, yaml_data
 from wattle_jupyter.notebook import BadUse, Entry, Place, WorkflowError, as_json, here, notebook
 from wattle_jupyter.pickling import Stays

@@ -11,12 +11,10 @@ from typing import Any, NoReturn
 from wattle_jupyter import pickling
 from wattle_jupyter.checks import is_task_name
 from wattle_jupyter.errors import Problem, SpecError
-from wattle_jupyter.model import Json
+from wattle_jupyter.model import RESULT, Json, sole_output
 from wattle_jupyter.notebook import BadUse, Built, Draft, Place
 from wattle_jupyter.pickling import Stays
 from wattle_jupyter.shapes import describe, nearest
-
-RESULT = "result"
 
 
 class FunctionTask:
@@ -95,8 +93,8 @@ def with_inputs(draft: Draft, body: Mapping[str, Any]) -> dict[str, Any]:
 def output_of(draft: Draft, task: str, wanted: str) -> str:
     """``task/output`` for a task's only output, or its result. SpecError if it has none or several others."""
     outputs = draft.entries[task].outputs
-    if len(outputs) == 1 or RESULT in outputs:
-        return f"{task}/{RESULT if RESULT in outputs else outputs[0]}"
+    if sole := sole_output(outputs):
+        return f"{task}/{sole}"
     if outputs:
         listed = ", ".join(f"`{output}`" for output in outputs)
         cure = f'say which: `inputs={{"{wanted}": "{task}/{outputs[0]}"}}`'

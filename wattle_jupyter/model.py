@@ -6,7 +6,7 @@ Floor 0: no I/O and no clock. Times are seconds since the epoch as floats, in UT
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
@@ -99,6 +99,16 @@ class Output:
     path: str | None = None
     required: bool = True  # False in the Wattle Scheduler format: what is missing is a warning there
     description: str = ""  # of a value, in words
+
+
+RESULT = "result"
+"""The output under which a function leaves what it returns, and a cell its last expression."""
+
+
+def sole_output(outputs: Iterable[str]) -> str | None:
+    """The output that a task's name alone means: ``result``, or its only one."""
+    names = list(outputs)
+    return RESULT if RESULT in names else names[0] if len(names) == 1 else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,13 +9,10 @@ from typing import Any
 
 from wattle_jupyter.client import Client
 from wattle_jupyter.errors import Conflict, NotFound, RunFailed
-from wattle_jupyter.model import State
+from wattle_jupyter.model import RESULT, State, sole_output
 from wattle_jupyter.objects import size_text
 from wattle_jupyter.passing import load
 from wattle_jupyter.wire import ValueView
-
-RESULT = "result"
-"""The output under which a function leaves what it returns."""
 
 
 class Outputs(Mapping[str, Any]):
@@ -54,9 +51,10 @@ class Outputs(Mapping[str, Any]):
     def result(self) -> Any:
         """What the function returned, or the only output. Raises as :meth:`one`."""
         self._check_completed()
-        if RESULT not in self._views and len(self._views) != 1:
+        name = sole_output(self._views)
+        if name is None:
             raise NotFound(f"{self._task} left no `result`; {self._listed()}")
-        return self[RESULT if RESULT in self._views else next(iter(self._views))]
+        return self[name]
 
     def _listed(self) -> str:
         names = ", ".join(f"`{name}`" for name in self._views)

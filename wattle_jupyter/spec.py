@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from wattle_jupyter import command, template
 from wattle_jupyter.checks import Draft, Findings, check_head, check_tasks
 from wattle_jupyter.errors import SpecError, TooLarge
-from wattle_jupyter.model import Call, Json, Output, Task, Workflow
+from wattle_jupyter.model import Call, Json, Output, Task, Workflow, sole_output
 from wattle_jupyter.notation import Where, json_data, split_arrow, toml_data, yaml_data, yaml_text
 from wattle_jupyter.shapes import HeadShape, OutputShape, TaskShape, WorkerShape, describe, faults, is_path
 
@@ -140,9 +140,9 @@ def _count(data: dict[Any, Any], worker_form: bool, findings: Findings) -> None:
 
 
 def _complete(drafts: list[Draft], head: Workflow) -> None:
-    """Write ``{{ task }}`` out where the task has one output, and is not a parameter's name too."""
-    sole = {d.task.name: next(iter(d.task.outputs)) for d in drafts if d.sound and len(d.task.outputs) == 1}
-    keys = {name: key for name, key in sole.items() if name not in head.params}
+    """Write ``{{ task }}`` out where the task has a sole output, and is not a parameter's name too."""
+    sole = {d.task.name: sole_output(d.task.outputs) for d in drafts if d.sound}
+    keys = {name: key for name, key in sole.items() if key is not None and name not in head.params}
     if not keys:
         return
 
