@@ -139,6 +139,7 @@ describe('the sidebar', () => {
     await frames();
     expect(box.scrollTop).toBe(0);
     box.scrollTop = 460;
+    box.dispatchEvent(new Event('scroll'));
     runs.apply(runOf('f', { created_at: at(300) }));
     board.become({ runs });
     await frames();

@@ -29,7 +29,8 @@ export function RunRows({ board, runs, active, choose, open, version }: Props) {
   const now = useNow(board.current.running > 0);
   const at = active === null ? -1 : runs.indexOf(active);
   const box = useRef<HTMLDivElement>(null);
-  const before = useArrivals(runs, box);
+  const top = useRef(0); // px; to ask the page for it while it is drawn would have it laid out at once
+  const before = useArrivals(runs, top);
   const key = (event: KeyboardEvent): void => {
     if (event.key === 'Enter' && active !== null) open(active);
     else if (event.key === 'ContextMenu' || (event.key === 'F10' && event.shiftKey)) showMenu(box.current);
@@ -38,7 +39,7 @@ export function RunRows({ board, runs, active, choose, open, version }: Props) {
     event.stopPropagation();
   };
   return (
-    <div class="jp-wattle-runs-box" ref={box}>
+    <div class="jp-wattle-runs-box" ref={box} onScrollCapture={event => (top.current = (event.target as HTMLElement).scrollTop)}>
       <VirtualRows
         key={JSON.stringify(runs.query)}
         class="jp-wattle-runs"
@@ -63,13 +64,13 @@ export function RunRows({ board, runs, active, choose, open, version }: Props) {
 }
 
 /** Runs that came on top: who reads further down keeps what is in sight, who is at the top sees them. */
-function useArrivals(runs: RunList, box: { current: HTMLElement | null }): { key: string; rows: number } {
+function useArrivals(runs: RunList, scrolled: { current: number }): { key: string; rows: number } {
   const top = runs.at(0)?.id ?? '';
   const last = useRef({ runs, top });
   const before = useRef({ key: top, rows: 0 });
   if (last.current.top !== top || last.current.runs !== runs) {
-    const scrolled = (box.current?.querySelector('.jp-wattle-runs')?.scrollTop ?? 0) >= RUN_ROW;
-    const rows = scrolled && last.current.runs === runs ? Math.max(0, runs.indexOf(last.current.top)) : 0;
+    if (last.current.runs.query !== runs.query) scrolled.current = 0; // a new list begins at its top
+    const rows = scrolled.current >= RUN_ROW && last.current.runs === runs ? Math.max(0, runs.indexOf(last.current.top)) : 0;
     before.current = { key: top, rows };
     last.current = { runs, top };
   }

@@ -46,7 +46,9 @@ export function VirtualRows(props: Props) {
   const mounted = useRef(false);
   useLayoutEffect(() => {
     const element = box.current;
-    if (mounted.current && element !== null && !follow) element.scrollTop += ((props.before?.rows ?? 0) * rowHeight) / scale;
+    const rows = props.before?.rows ?? 0;
+    // to touch the place of an unmoved list would have the page laid out at once
+    if (mounted.current && element !== null && !follow && rows !== 0) element.scrollTop += (rows * rowHeight) / scale;
     mounted.current = true;
   }, [props.before?.key]);
 
