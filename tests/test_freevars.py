@@ -6,7 +6,7 @@ import textwrap
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from wattle_jupyter import freevars
@@ -241,6 +241,7 @@ STATEMENTS = st.builds(
 
 @settings(max_examples=400, deadline=None)
 @given(st.lists(STATEMENTS, min_size=1, max_size=8))
+@example(["def g():\n    global c\n    c = any_of(b)", "def f(): any_of(a, c)"])
 def test_random_programs_look_up_what_was_foretold(statements: list[str]) -> None:
     source = "\n".join(statements)
     found = freevars.names(source)

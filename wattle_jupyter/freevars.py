@@ -396,7 +396,9 @@ class _Flow(_Scope):
 
     def end(self) -> None:
         """All functions that nobody mentioned are run, then what came too early is judged."""
+        bound = self._bound
         while self._waiting:
+            self._bound = set(bound)  # any of them may be the first: what another one would make is not there
             self._run_waiting(next(iter(self._waiting)))
         for name, line in self._early.items():
             (self.perhaps if name in self.makes else self.needs).setdefault(name, line)
