@@ -37,7 +37,6 @@ VALUES: Mapping[str, Sequence[str]] = {
 }
 """Fields that take one of a few words."""
 
-_SUFFIXES = (".yaml", ".yml", ".json", ".toml")
 _NAMES = r"(?:[\w.-]+[ \t]*,[ \t]*)*"
 _ENTRY = re.compile(r"([A-Za-z_][\w.-]*)[ \t]*(?:<-[^:]*)?:(?:\s|$)")
 
@@ -125,7 +124,7 @@ class Completion:
         if kind.startswith("NAME") and "=" not in kind:
             yield from self._workflows()
         if "FILE" in kind:
-            yield from _files(last)
+            yield from verbs.files_like(last)
 
     def _workflows(self) -> list[str]:
         here = [name for name, draft in notebook().drafts.items() if draft.entries]
@@ -289,18 +288,6 @@ def _same_block(lines: Sequence[str]) -> Iterator[str]:
         if line.strip() and not line.startswith((" ", "\t")):
             return
         yield line
-
-
-def _files(start: str) -> Iterator[str]:
-    """Folders, and files that may hold a workflow."""
-    folder, slash, name = start.rpartition("/")
-    try:
-        with os.scandir(os.path.expanduser(folder + slash) or ".") as entries:  # noqa: PTH111  it goes back as it came
-            there = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in entries)
-    except OSError:
-        return
-    shown = (one for one in there if one.startswith(name) and (name or not one.startswith(".")))
-    yield from (f"{folder}{slash}{one}" for one in shown if one.endswith(("/", *_SUFFIXES)))
 
 
 # ----------------------------------------------------------------------------------------------------------- the engine

@@ -70,16 +70,7 @@ def places(prefix: str, **_: object) -> dict[str, str]:
 
 
 def files(prefix: str, **_: object) -> dict[str, str]:
-    """Folders, and files that may hold a workflow."""
-    folder, slash, start = prefix.rpartition("/")
-    base = folder + slash
-    try:
-        with os.scandir(os.path.expanduser(base) or ".") as entries:  # noqa: PTH111  the text goes back as it came
-            names = [entry.name + ("/" if entry.is_dir() else "") for entry in entries]
-    except OSError:
-        return {}
-    fits = [name for name in names if name.startswith(start) and (not name.startswith(".") or start)]
-    return {base + name: "" for name in fits if name.endswith(("/", ".yaml", ".yml", ".json", ".toml"))}
+    return dict.fromkeys(verbs.files_like(prefix), "")
 
 
 def _asked(question: Callable[[Client], dict[str, str]]) -> dict[str, str]:

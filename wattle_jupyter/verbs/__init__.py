@@ -10,14 +10,14 @@ from pathlib import Path
 
 from wattle_jupyter.errors import NotFound, WattleError
 from wattle_jupyter.run import did_you_mean
-from wattle_jupyter.verbs.files import is_file, load_file, parameter
+from wattle_jupyter.verbs.files import files_like, is_file, load_file, parameter
 from wattle_jupyter.verbs.scene import SUFFIXES, BadUsage, Detached, Help, Outcome, Scene, Write, place
 from wattle_jupyter.verbs.table import EPILOG, GREETING, TABLE
 from wattle_jupyter.verbs.tree import Parser, ShowHelp, branches, grow
 
 __all__ = [
     "TABLE", "BadUsage", "Detached", "Help", "Outcome", "Parser", "Scene", "ShowHelp", "Write",
-    "build", "do", "is_file", "load_file", "parameter", "parse", "split", "verbs",
+    "build", "do", "files_like", "is_file", "load_file", "parameter", "parse", "split", "verbs",
 ]  # fmt: skip
 
 

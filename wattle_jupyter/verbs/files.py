@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from dataclasses import replace
@@ -17,6 +18,18 @@ from wattle_jupyter.verbs.whereabouts import lines
 
 def is_file(name: str) -> bool:
     return name.endswith(SUFFIXES) or "/" in name
+
+
+def files_like(start: str) -> list[str]:
+    """Folders, and files that may hold a workflow, whose names begin so; each as it was begun, with its ``~``."""
+    folder, slash, name = start.rpartition("/")
+    try:
+        with os.scandir(os.path.expanduser(folder + slash) or ".") as entries:  # noqa: PTH111  it goes back as it came
+            there = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in entries)
+    except OSError:
+        return []
+    shown = (one for one in there if one.startswith(name) and (name or not one.startswith(".")))
+    return [f"{folder}{slash}{one}" for one in shown if one.endswith(("/", *SUFFIXES))]
 
 
 def load_file(name: str, params: dict[str, Json] | None = None) -> dict[str, Json]:
