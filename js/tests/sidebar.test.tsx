@@ -159,7 +159,6 @@ describe('the sidebar', () => {
     expect(field.value).toBe('train ');
     root.querySelector<HTMLElement>('.jp-wattle-filter.jp-mod-queued')?.click();
     expect(board.searched.at(-1)).toEqual({ states: ['created', 'queued', 'waiting'], text: 'train' });
-    await frames();
     root.querySelector<HTMLElement>('.jp-wattle-filter.jp-mod-queued')?.click();
     expect(board.searched.at(-1)?.states).toEqual([]);
   });

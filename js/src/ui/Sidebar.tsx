@@ -106,17 +106,21 @@ const FILTERS: { look: StateName; states: StateName[]; word: () => string }[] = 
 function Runs(props: SidebarProps & { state: BoardState }) {
   const { board, state, active, choose, open } = props;
   const { query, runs } = state;
-  const toggle = (states: StateName[], on: boolean): void =>
-    board.search({ ...query, states: on ? [...query.states, ...states] : query.states.filter(one => !states.includes(one)) });
+  // what is drawn may be a moment behind the board
+  const toggle = (states: StateName[]): void => {
+    const chosen = board.current.query.states;
+    const on = states.every(one => chosen.includes(one));
+    board.search({ ...board.current.query, states: on ? chosen.filter(one => !states.includes(one)) : [...chosen, ...states] });
+  };
   const filtered = query.states.length > 0 || query.text !== '';
   return (
     <>
-      <SearchField text={query.text} label={trans.__('Name of a workflow, or id of a run')} search={text => board.search({ ...query, text })} />
+      <SearchField text={query.text} label={trans.__('Name of a workflow, or id of a run')} search={text => board.search({ ...board.current.query, text })} />
       <div class="jp-wattle-filters" role="group" aria-label={trans.__('States to show')}>
         {FILTERS.map(({ look, states, word }) => {
           const on = query.states.includes(look);
           return (
-            <button key={look} type="button" class={`jp-wattle-filter jp-mod-${look}`} aria-pressed={on} aria-label={word()} title={word()} onClick={() => toggle(states, !on)}>
+            <button key={look} type="button" class={`jp-wattle-filter jp-mod-${look}`} aria-pressed={on} aria-label={word()} title={word()} onClick={() => toggle(states)}>
               <StateIcon state={look} />
               <span>{word()}</span>
             </button>
