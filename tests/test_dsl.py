@@ -463,3 +463,52 @@ def test_what_is_wrong_with_a_function_is_told_by_a_text_cell_too(live: Any) -> 
     assert "fetch (cell [1], line 2): takes `nn`, which is neither a task nor a param" in str(caught.value)
     assert [node.name for node in live.user_ns["wf"]] == ["fetch"]
     magic.unload(live)
+
+
+def test_what_the_engine_refuses_is_a_block_that_names_each_task_once(
+    live: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = 'wf = wt.Workflow("refused")\nwf.sh("plot", "plot.py")\nwf.sh("other", ["no-such-program"])\nwf.run()'
+    with pytest.raises(WorkflowError) as caught:
+        run_cell(live, code)
+    first, *rest = caught.value._render_traceback_()
+    assert first == "refused cannot work: 2 problems"
+    assert [row.partition(" (")[0].strip() for row in rest] == ["plot", "other"]
+    assert "run: command not found: no-such-program; install it, or give its full path" in rest[1]
+    assert "warning:" not in capsys.readouterr().out
+
+
+def test_any_error_for_people_is_shown_with_the_users_own_lines_only(
+    live: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "calm_helpers.py").write_text('def look(run):\n    return run["b"]\n')
+    run_cell(live, 'wf = wt.Workflow("calm")\nwf.sh("a", "true")\nrun = wf.run(wait=True)')
+    capsys.readouterr()
+    live.run_cell('run["b"]')
+    assert capsys.readouterr().out == "calm has no task `b`; there are: a\n"
+    live.run_cell("from calm_helpers import look\nlook(run)")
+    shown = capsys.readouterr().out.splitlines()
+    assert shown == ["calm has no task `b`; there are: a", "  cell [1], line 2", "  calm_helpers.py, line 2"]
+
+
+def test_hundreds_of_problems_do_not_fill_the_page(shell: Any) -> None:
+    with pytest.raises(WorkflowError) as caught:
+        run_cell(
+            shell, 'wf = wt.Workflow("many")\nfor n in range(99): wf.sh(f"t{n}", "true", needs="x")\nwf.definition()'
+        )
+    head, *rows = str(caught.value).splitlines()
+    assert (head, len(rows), rows[-1]) == ("many cannot work: 99 problems", 21, "  and 79 more")
+    assert len(caught.value.problems) == 99
+
+
+def test_tasks_that_a_function_makes_have_values_of_their_own(live: Any) -> None:
+    code = """
+wf = wt.Workflow("fan")
+def make(n):
+    def square(): return n * n
+    return wf.task(name=f"square{n}")(square)
+parts = [make(n) for n in range(3)]
+run = wf.run(wait=True)
+[run[part.name].result() for part in parts]"""
+    assert run_cell(live, code) == [0, 1, 4]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from wattle_jupyter import run as runs_module
 from wattle_jupyter.client import Client
 from wattle_jupyter.errors import NotFound, RunFailed
 from wattle_jupyter.lines import LogText, read_log, read_tail
-from wattle_jupyter.run import Run, attach, runs
+from wattle_jupyter.run import Detached, Run, attach, runs
 from wattle_jupyter.wire import RUN_MIME
 
 Submit = Callable[..., Run]
@@ -62,6 +63,15 @@ def test_a_failed_run_raises_only_if_asked_to(submit: Submit) -> None:
         run.wait(check=True)
 
 
+def test_a_failed_run_says_in_its_own_words_why(submit: Submit) -> None:
+    run = submit(a="echo one; echo the disk is on fire; exit 3", **{f"b{n}": "exit 1" for n in range(5)}).wait()
+    with pytest.raises(RunFailed) as caught:
+        run.checked()
+    _, first, *_, more, cure = str(caught.value).splitlines()
+    assert first == "  a: exit 3: the disk is on fire"
+    assert (more, cure) == ("  and 1 more", '  all of a log: `run["a"].logs()`')
+
+
 def test_a_wait_may_end_before_the_run_does(submit: Submit) -> None:
     run = submit(a="sleep 600")
     with pytest.raises(TimeoutError, match=r"w was still \w+ after 0\.1 s; it goes on"):
@@ -85,6 +95,46 @@ def test_a_run_can_be_awaited_while_the_loop_goes_on(submit: Submit) -> None:
     run, ticks = asyncio.run(both())
     assert run.status == "completed"
     assert ticks > 3
+
+
+def test_an_interrupt_while_waiting_detaches_and_says_so_in_one_line(submit: Submit) -> None:
+    run = submit(a="sleep 600")
+
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(Detached) as caught:
+        run.wait(progress=interrupt)
+    back = f'Back to it: `wattle_jupyter.attach("{run.id[:8]}")`; end it: `%wattle cancel {run.id[:8]}`'
+    assert caught.value._render_traceback_() == [f"Detached; the run of w goes on. {back}"]
+    with pytest.raises(KeyboardInterrupt) as plain:
+        run.wait(progress=interrupt, quiet=True)
+    assert not isinstance(plain.value, Detached)
+    run.cancel().wait()
+
+
+def test_a_cancelled_await_ends_in_a_loop_that_nothing_else_wakes(submit: Submit) -> None:
+    run = submit(a="sleep 600")
+
+    async def interrupted() -> None:
+        waiting = asyncio.ensure_future(_awaited(run))
+        await asyncio.sleep(0)
+        signal.signal(signal.SIGALRM, lambda *_: waiting.cancel())  # as ipykernel takes an interrupt
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    before = signal.getsignal(signal.SIGALRM)
+    try:
+        asyncio.run(interrupted())
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert not run.status.final
+    run.cancel().wait()
+
+
+async def _awaited(run: Run) -> Run:
+    return await run
 
 
 def test_an_await_that_is_cancelled_detaches(submit: Submit, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,20 +169,6 @@ def test_an_error_while_awaiting_arrives(submit: Submit, monkeypatch: pytest.Mon
 
     with pytest.raises(NotFound, match="gone"):
         asyncio.run(wait_for())
-
-
-def test_an_interrupt_detaches_and_is_passed_on(
-    submit: Submit, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = submit(a="true")
-
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Run, "_follow", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        run.wait()
-    assert f'wattle_jupyter.attach("{run.id[:8]}")' in capsys.readouterr().err
 
 
 def test_a_task_can_be_stopped_and_tried_again(submit: Submit, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from wattle_jupyter import client as clients
 from wattle_jupyter import model, pickling, spec
 from wattle_jupyter.checks import Findings, check_head
 from wattle_jupyter.client import Client
-from wattle_jupyter.errors import InvalidRequest, NotFound, Problem
+from wattle_jupyter.errors import InvalidRequest, NotFound, Problem, SpecError
 from wattle_jupyter.functiontask import (
     FunctionTask,
     as_it_is,
@@ -193,7 +193,8 @@ class Workflow(Stays):
 
     def define(self, *, client: Client | None = None) -> Workflow:
         """Check it and store it under its name, as a new version if it is another one than before."""
-        self._define(client or clients.find, {})
+        _, _, warnings = self._define(client or clients.find, {})
+        _warn(warnings)
         return self
 
     def run(
@@ -210,21 +211,29 @@ class Workflow(Stays):
 
         ``given`` (or ``params``, for names that are taken) are values for params. Raises SpecError with all problems.
         """
-        engine, values = self._define(client or clients.find, {**(params or {}), **given})
-        known = engine.submit(self.name, params=values or None, mode=mode, priority=priority, cause="cell")
+        engine, values, warnings = self._define(client or clients.find, {**(params or {}), **given})
+        try:
+            known = engine.submit(self.name, params=values or None, mode=mode, priority=priority, cause="cell")
+        except SpecError as error:  # it says again what the warnings said
+            raise self._draft.refused(error) from None
+        _warn(warnings)
         run = Run(engine, known)
         return run.wait() if wait else run
 
-    def _define(self, client: Client | Callable[[], Client], given: dict[str, Any]) -> tuple[Client, dict[str, Json]]:
+    def _define(
+        self, client: Client | Callable[[], Client], given: dict[str, Any]
+    ) -> tuple[Client, dict[str, Json], list[str]]:
+        """Store it. Returns the engine, the values of params, and warnings."""
         whole = self._draft.whole()
         whole.data = {**here(), **whole.data}  # a workflow that came as text may lack them
         values = self._values(given, whole.data.get("params", {}), whole.problems)
         form = spec.dump(self._draft.load(whole))
         engine = client if isinstance(client, Client) else client()  # no engine is started for a slip
         _upload(engine, whole.payloads)
-        for warning in engine.define(form)["warnings"]:
-            print(f"warning: {warning}", flush=True)  # noqa: T201  said to the person at the keyboard
-        return engine, values
+        try:
+            return engine, values, engine.define(form)["warnings"]
+        except SpecError as error:
+            raise self._draft.refused(error) from None
 
     def _values(
         self, given: Mapping[str, Any], params: Mapping[str, Json], problems: list[tuple[str, Problem]]
@@ -362,6 +371,11 @@ def _arrow(src: Node, dst: Node, place: Place) -> None:
 # ------------------------------------------------------------------------------------------------------ engine, checks
 
 _TASK_FIELDS = frozenset(TaskShape.model_fields) - _OWN
+
+
+def _warn(warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        print(f"warning: {warning}", flush=True)  # noqa: T201  said to the person at the keyboard
 
 
 def _upload(engine: Client, payloads: Mapping[str, bytes]) -> None:

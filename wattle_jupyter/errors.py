@@ -19,9 +19,14 @@ Only ``handlers`` knows the HTTP status of a class; the numbers above are its ta
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
+
+_MACHINERY = sys.stdlib_module_names | {"IPython", "ipykernel", __name__.partition(".")[0]}
+"""Packages whose lines say nothing to the author of a cell."""
 
 
 class WattleError(Exception):
@@ -37,6 +42,10 @@ class WattleError(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in place of a traceback: the message, and the lines of the user's own code behind it."""
+        return [*str(self).splitlines(), *_way(self.__traceback__)]
 
 
 class InvalidRequest(WattleError):
@@ -110,3 +119,23 @@ class SpecError(InvalidRequest):
         self.problems = tuple(problems)
         listed = [{"path": p.path, "reason": p.reason, "cure": p.cure, "line": p.line} for p in self.problems]
         super().__init__("\n".join(str(p) for p in self.problems), problems=listed)
+
+
+def _way(traceback: TracebackType | None) -> Iterator[str]:
+    """The lines of cells and of the user's files on the way to an error; nothing if it is the first line of a cell."""
+    rows: list[tuple[str, int]] = []
+    while traceback is not None:
+        module = str(traceback.tb_frame.f_globals.get("__name__", ""))
+        if module.partition(".")[0] not in _MACHINERY:
+            rows.append((_place(traceback.tb_frame.f_code.co_filename), traceback.tb_lineno))
+        traceback = traceback.tb_next
+    if [line for _, line in rows] != [1]:
+        yield from (f"  {place}, line {line}" for place, line in rows)
+
+
+def _place(file: str) -> str:
+    """A cell as its prompt has it, or the name of a file."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    known = shell.compile.format_code_name(file) if shell else None
+    return f"cell {known[1].removeprefix('In')}" if known else file.rpartition("/")[2]

@@ -136,10 +136,10 @@ def refuse(subject: str, place: Place, reason: str, cure: str = "") -> NoReturn:
     raise BadUse(f"{head}{reason}{f'; {cure}' if cure else ''}")
 
 
-def check_task_name(name: object, place: Place) -> None:
+def check_task_name(name: object, place: Place, otherwise: str = "") -> None:
     if not isinstance(name, str) or not is_task_name(name):
         cure = "use letters (a-z, A-Z), digits, `_`, `.` and `-`, starting with a letter or `_`"
-        refuse("", place, f"{describe(name)} is not a name of a task", cure)
+        refuse("", place, f"{describe(name)} is not a name of a task", cure + otherwise)
 
 
 def function_name(function: Any, name: str | None, place: Place) -> str:
@@ -147,7 +147,7 @@ def function_name(function: Any, name: str | None, place: Place) -> str:
     if found == "<lambda>":
         refuse("", place, "a lambda has no name for its task", 'write `wf.task(name="…")(lambda …)`, or a def')
     if isinstance(function, FunctionType) or name is not None:
-        check_task_name(found, place)
+        check_task_name(found, place, "" if name is not None else ', or name the task: `@wf.task(name="…")`')
     return str(found)
 
 

@@ -123,6 +123,9 @@ class Lines(Generic[T]):
     def __init__(self, source: Source[T]) -> None:
         self._source = source
 
+    def __repr__(self) -> str:
+        return "<Lines; take them with `for line in …` or `async for line in …`>"
+
     def __iter__(self) -> Iterator[T]:
         try:
             yield from self._source

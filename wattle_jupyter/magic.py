@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
@@ -174,8 +172,9 @@ class _Magic:
     def _completed(self, data: dict[str, Json], args: Any) -> dict[str, Json]:
         """The spec of the cell with what the kernel and the line know."""
         from wattle_jupyter import spec, verbs  # noqa: PLC0415
+        from wattle_jupyter.notebook import here  # noqa: PLC0415
 
-        found = {"working_dir": os.getcwd(), "python": sys.executable, **data}  # noqa: PTH109  as text
+        found = {**here(), **data}
         flags = {"mode": args.mode, "max_parallel": args.jobs}
         found.update({key: value for key, value in flags.items() if value is not None})
         given = dict(map(verbs.parameter, args.param))

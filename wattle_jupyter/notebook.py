@@ -18,6 +18,7 @@ from wattle_jupyter.model import Json, Workflow
 
 Kind = Literal["function", "command", "cell", "text"]
 _PACKAGE = __name__.partition(".")[0]
+_TOLD = 20  # problems that are written out
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,9 @@ class WorkflowError(SpecError):
         super().__init__([problem for _, problem in told])
         count = len(told)
         rows = [f"{name} cannot work: {count} problem{'' if count == 1 else 's'}"]
-        rows += [f"  {place}: {problem}" if place else f"  {problem}" for place, problem in told]
+        rows += [f"  {place}: {problem}" if place else f"  {problem}" for place, problem in told[:_TOLD]]
+        if count > _TOLD:
+            rows.append(f"  and {count - _TOLD} more")
         self.message = "\n".join(rows)
         self.args = (self.message,)
 
@@ -189,7 +192,10 @@ class Draft:
             other, by = known.setdefault(name, (value, task))
             if (type(other), other) != (type(value), value) and name not in given:
                 reason = f"the param `{name}` is {value!r} here and {other!r} in `{by}`"
-                cure = f"make them the same, or say which: Workflow(…, params={{{name!r}: {value!r}}})"
+                cure = (
+                    f"make them the same, or say which: Workflow(…, params={{{name!r}: {value!r}}}); or, if each task "
+                )
+                cure += f"has its own, let a function make them: `def make({name}): …` around the `def` of the task"
                 whole.problems.append((task, Problem("", reason, cure)))
 
     def _draw(self, tasks: dict[str, Json], whole: Whole) -> None:
@@ -235,6 +241,11 @@ class Draft:
             raise WorkflowError(self.name, [(self.where(task), problem) for task, problem in told])
         return loaded
 
+    def refused(self, error: SpecError) -> WorkflowError:
+        """What the engine said about it, each problem at its task."""
+        told = [self._task_of(problem) for problem in error.problems]
+        return WorkflowError(self.name, [(self.where(task), problem) for task, problem in told])
+
     def _task_of(self, problem: Problem) -> tuple[str, Problem]:
         """The task that a problem is about, and the problem without its name."""
         rest = problem.path.removeprefix("tasks.")
@@ -250,8 +261,11 @@ class Draft:
 
 
 def here() -> dict[str, Json]:
-    """What a workflow takes from the kernel that defines it."""
-    return {"working_dir": os.getcwd(), "python": sys.executable}  # noqa: PTH109  as text
+    """What a workflow takes from the kernel that defines it. Raises InvalidRequest if its folder was deleted."""
+    try:
+        return {"working_dir": os.getcwd(), "python": sys.executable}  # noqa: PTH109  as text
+    except FileNotFoundError:
+        raise BadUse("the folder that this kernel is in was deleted; go to another one: `%cd ~`") from None
 
 
 class BadUse(InvalidRequest):

@@ -23,11 +23,21 @@ from wattle_jupyter.wire import RUN_MIME, EventView, RunDetail, RunSummary, Task
 if TYPE_CHECKING:
     from wattle_jupyter.results import Outputs
 
+_WAKE = 0.5  # seconds
+_TOLD = 5  # failed tasks that an error lists
+_WIDE = 200  # characters of a last line in it
 Progress = Callable[[Sequence[TaskRunView]], None]
 """Called with all task runs at first, then with those that just changed."""
 
 Since = str | float | datetime | None
 """``"90s"``, ``"10m"``, ``"2h"`` ago, a date and time, or seconds of the epoch."""
+
+
+class Detached(KeyboardInterrupt):
+    """An interrupt that ended the waiting for a run, not the run. IPython shows it without a traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
 
 
 class Run:
@@ -110,7 +120,7 @@ class Run:
         progress: Progress | None = None,
         quiet: bool = False,
     ) -> Run:
-        """Wait until it ended. An interrupt (KeyboardInterrupt) ends the waiting only; the run goes on.
+        """Wait until it ended. An interrupt (Detached, a KeyboardInterrupt) ends the waiting only; the run goes on.
 
         Meanwhile a terminal shows a bar and a notebook the live view, unless ``quiet`` or ``progress`` is given.
 
@@ -123,10 +133,10 @@ class Run:
                 timer.start()
             try:
                 self._follow(events, told)
-            except KeyboardInterrupt:
-                if not quiet:
-                    self._say_detached()
-                raise
+            except KeyboardInterrupt as interrupt:
+                if quiet:
+                    raise
+                raise Detached(self._detached()) from interrupt
             finally:
                 timer.cancel()
         if self._ended is None:
@@ -160,9 +170,11 @@ class Run:
 
         threading.Thread(target=follow, name="wattle-await", daemon=True).start()
         try:
-            await done
+            while not done.done():  # an interrupt cancels from a signal handler, which wakes no loop
+                await asyncio.wait([done], timeout=_WAKE)
+            done.result()
         except asyncio.CancelledError:
-            self._say_detached()
+            print(self._detached(), file=sys.stderr)  # noqa: T201  said to the person at the keyboard
             raise
         finally:
             events.close()
@@ -174,9 +186,16 @@ class Run:
         detail = self.detail()
         if detail["state"] != "completed":
             bad = [view for view in detail["tasks"] if view["state"] == "failed"]
-            tasks = "".join(f"\n  {view['task']}: {view['reason']}" for view in bad)
+            tasks = "".join(f"\n  {view['task']}: {view['reason']}{self._last_words(view)}" for view in bad[:_TOLD])
+            tasks += f"\n  and {len(bad) - _TOLD} more" if len(bad) > _TOLD else ""
+            tasks += f'\n  all of a log: `run["{bad[0]["task"]}"].logs()`' if bad else ""
             raise RunFailed(f"{self.workflow} {detail['state']}: {detail['reason']}{tasks}", run=self.id)
         return self
+
+    def _last_words(self, view: TaskRunView) -> str:
+        """The last line of a task's log, which mostly says what was wrong."""
+        said = read_log(self.client, self.id, view["task"], 1).strip() if view["attempt"] else ""
+        return f": {said[:_WIDE]}{'…' if len(said) > _WIDE else ''}" if said else ""
 
     def cancel(self) -> Run:
         """Stop all of its tasks and start no more."""
@@ -265,11 +284,9 @@ class Run:
                 return
         self.show_end()
 
-    def _say_detached(self) -> None:
+    def _detached(self) -> str:
         back, end = f'wattle_jupyter.attach("{self.id[:8]}")', f"%wattle cancel {self.id[:8]}"
-        print(  # noqa: T201  said to the person at the keyboard
-            f"Detached; the run of {self.workflow} goes on. Back to it: `{back}`; end it: `{end}`", file=sys.stderr
-        )
+        return f"Detached; the run of {self.workflow} goes on. Back to it: `{back}`; end it: `{end}`"
 
 
 class TaskRunHandle:
