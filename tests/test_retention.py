@@ -107,6 +107,44 @@ async def test_after_the_time_of_grace_nothing_is_left_of_it(tmp_path: Path, scr
 
 
 @asynchronous
+async def test_no_number_of_an_event_is_given_twice(tmp_path: Path, scratch_store: Path) -> None:
+    engine = await Engine.open(Settings(), scratch_store, environ={"PATH": "/usr/bin:/bin"})
+    flow = spec.load({"name": "w", "working_dir": str(tmp_path), "tasks": {"t": {"run": "true"}}})
+    run = await engine.scheduler.submit(flow, user="ada")
+    while engine.scheduler.pending:
+        await asyncio.sleep(0.02)
+    await engine.retention.delete(run)
+    seen = engine.scheduler.hub.newest
+    assert await engine.retention.purge(engine.retention._clock() + DAY) == 1
+    assert await engine.store.all("SELECT count(*) FROM event") == [(0,)]
+    assert await engine.store.newest_seq() == seen
+    await engine.scheduler.submit(flow, user="ada")
+    assert (await engine.store.all("SELECT min(seq) FROM event"))[0][0] == seen + 1
+    while engine.scheduler.pending:
+        await asyncio.sleep(0.02)
+    await engine.close()
+
+
+@asynchronous
+async def test_what_was_brought_back_before_its_turn_stays(tmp_path: Path, scratch_store: Path) -> None:
+    engine = await Engine.open(Settings(), scratch_store, environ={"PATH": "/usr/bin:/bin"})
+    flow = spec.load({"name": "w", "working_dir": str(tmp_path), "tasks": {"t": {"run": "true"}}})
+    run = await engine.scheduler.submit(flow, user="ada")
+    while engine.scheduler.pending:
+        await asyncio.sleep(0.02)
+    await engine.retention.delete(run)
+    async with engine.scheduler.settled:
+        back = asyncio.create_task(engine.retention.bring_back(run))
+        await engine.store.all("SELECT 1")
+        assert not back.done()  # it waits for whoever deletes for good
+    assert await back == run
+    assert await engine.retention._purge([run]) == 0
+    assert len(list((scratch_store / "attempts").iterdir())) == 1
+    assert await engine.store.all("SELECT count(*) FROM event WHERE run = ?", (run,)) != [(0,)]
+    await engine.close()
+
+
+@asynchronous
 async def test_a_retry_and_a_deletion_never_meet(tmp_path: Path, scratch_store: Path) -> None:
     engine = await Engine.open(Settings(), scratch_store, environ={"PATH": "/usr/bin:/bin"})
     flow = spec.load({"name": "w", "working_dir": str(tmp_path), "tasks": {"t": {"run": "exit 3"}}})

@@ -108,7 +108,10 @@ class Retention:
         if len(found) != 1:
             raise NotFound(f"no deleted run {text[:64]!r}: give its id, or the first 4 or more digits of it")
         run = str(found[0][0])
-        await self._store.write(lambda db: db.execute("UPDATE run SET deleted_at = NULL WHERE id = ?", (run,)))
+        async with self._scheduler.settled:  # what is being deleted for good stays deleted
+            again = "UPDATE run SET deleted_at = NULL WHERE id = ?"
+            if await self._store.write(lambda db: db.execute(again, (run,)).rowcount) == 0:
+                raise NotFound(f"run {run[:8]} is gone for good")
         return run
 
     # ------------------------------------------------------------------------------------------------ gone for good
@@ -120,6 +123,8 @@ class Retention:
                 await self.sweep()
             except Unavailable as error:  # the disk or the keeper has trouble: said elsewhere, and there is a next time
                 self._log.debug("wattle: nothing was swept: %s", error)
+            except Exception:  # noqa: BLE001  whatever it was, it is told, and the loop goes on
+                self._log.exception("wattle: runs that are not needed were not deleted; the next try is in an hour")
             await asyncio.sleep(EVERY)
 
     async def sweep(self) -> int:
@@ -142,7 +147,8 @@ class Retention:
 
     async def _purge(self, runs: Sequence[str]) -> int:
         kept: set[str] = set()
-        attempts = await self._store.read(lambda db: {run: _attempts(db, [run]) for run in runs})
+        # some may have been brought back since they were chosen
+        attempts = await self._store.read(lambda db: {run: _attempts(db, [run]) for run in runs if _is_hidden(db, run)})
         try:
             await self._scheduler.executor.forget([id for ids in attempts.values() for id in ids])
         except Conflict as error:  # some are in use: their runs stay hidden until the next sweep
@@ -158,6 +164,10 @@ _HIDE = f"UPDATE run SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL AND 
 def _told(db: sqlite3.Connection, kind: str, run: str, now: float) -> Event:
     sql = "INSERT INTO event (run, kind, at, body) VALUES (?, ?, ?, '{}')"
     return Event(int(db.execute(sql, (run, kind, now)).lastrowid or 0), run, kind, now, {})
+
+
+def _is_hidden(db: sqlite3.Connection, run: str) -> bool:
+    return bool(db.execute("SELECT 1 FROM run WHERE id = ? AND deleted_at IS NOT NULL", (run,)).fetchone())
 
 
 def _attempts(db: sqlite3.Connection, runs: Sequence[str]) -> list[str]:

@@ -170,7 +170,7 @@ class Store:
         def transaction(db: sqlite3.Connection) -> int:
             for statement in statements:
                 statement.run(db)
-            first = db.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()[0] + 1
+            first = _newest_seq(db) + 1
             numbered = ((first + i, d.run, d.kind, change.at, _text(d.body)) for i, d in enumerate(change.events))
             db.executemany("INSERT INTO event (seq, run, kind, at, body) VALUES (?, ?, ?, ?, ?)", numbered)
             return int(first)
@@ -179,11 +179,17 @@ class Store:
         return [Event(first + i, d.run, d.kind, change.at, d.body) for i, d in enumerate(change.events)]
 
     async def newest_seq(self) -> int:
-        return int((await self.all("SELECT coalesce(max(seq), 0) FROM event"))[0][0])
+        return await self.read(_newest_seq)
 
     async def all(self, sql: str, args: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
         """All rows of a query that is a constant of the program; values only ever come in ``args``."""
         return await self.read(lambda db: db.execute(sql, args).fetchall())
+
+
+def _newest_seq(db: sqlite3.Connection) -> int:
+    """Of all events that there ever were: the newest may be deleted, and whoever has seen its number waits for more."""
+    found = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'event'").fetchone()
+    return int(found[0]) if found else 0
 
 
 def _text(body: Mapping[str, Any]) -> str:
