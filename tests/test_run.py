@@ -133,6 +133,20 @@ def test_a_cancelled_await_ends_in_a_loop_that_nothing_else_wakes(submit: Submit
     run.cancel().wait()
 
 
+def test_an_interrupt_of_an_await_in_a_terminal_ends_it(submit: Submit) -> None:
+    run = submit(a="sleep 600")
+    loop = asyncio.new_event_loop()  # as IPython does it, which leaves interrupts to the loop
+    loop.call_later(0.2, signal.raise_signal, signal.SIGINT)
+    try:
+        with pytest.raises(Detached, match="Detached; the run of w goes on"):
+            loop.run_until_complete(_awaited(run))
+        assert asyncio.all_tasks(loop) == set()
+    finally:
+        loop.close()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    run.cancel().wait()
+
+
 async def _awaited(run: Run) -> Run:
     return await run
 

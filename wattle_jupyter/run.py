@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 import threading
 import time
@@ -21,6 +22,8 @@ from wattle_jupyter.model import Json, State, Workflow
 from wattle_jupyter.wire import RUN_MIME, EventView, RunDetail, RunSummary, TaskEnvironment, TaskRunView
 
 if TYPE_CHECKING:
+    import asyncio
+
     from wattle_jupyter.results import Outputs
 
 _WAKE = 0.5  # seconds
@@ -169,11 +172,14 @@ class Run:
                 loop.call_soon_threadsafe(settle, error)
 
         threading.Thread(target=follow, name="wattle-await", daemon=True).start()
+        interrupts = shown.enter_context(_interrupts_cancel(loop))
         try:
             while not done.done():  # an interrupt cancels from a signal handler, which wakes no loop
                 await asyncio.wait([done], timeout=_WAKE)
             done.result()
         except asyncio.CancelledError:
+            if interrupts:
+                raise Detached(self._detached()) from None
             print(self._detached(), file=sys.stderr)  # noqa: T201  said to the person at the keyboard
             raise
         finally:
@@ -450,6 +456,34 @@ def took(start: str | None, end: str | None) -> float | None:
         return None
     last = datetime.fromisoformat(end).timestamp() if end else time.time()
     return max(0.0, last - datetime.fromisoformat(start).timestamp())
+
+
+@contextlib.contextmanager
+def _interrupts_cancel(loop: asyncio.AbstractEventLoop) -> Iterator[list[int]]:
+    """Let an interrupt cancel the task that awaits, where nobody else sees to it; what came is in the list.
+
+    A KeyboardInterrupt in the loop itself, as in IPython in a terminal, would leave the task waiting for ever, its bar
+    on the screen.
+    """
+    import asyncio  # noqa: PLC0415  the command line starts without
+
+    came: list[int] = []
+    task = asyncio.current_task()
+    before = signal.getsignal(signal.SIGINT)
+    mine = threading.current_thread() is threading.main_thread() and before is signal.default_int_handler
+
+    def cancel(number: int, _: object) -> None:
+        came.append(number)
+        if task is not None:
+            loop.call_soon_threadsafe(task.cancel)
+
+    if mine:
+        signal.signal(signal.SIGINT, cancel)
+    try:
+        yield came
+    finally:
+        if mine:
+            signal.signal(signal.SIGINT, before)
 
 
 def has_front_end() -> bool:
