@@ -16,6 +16,7 @@ from urllib.parse import quote
 from wattle_jupyter import tables
 from wattle_jupyter.client import Client
 from wattle_jupyter.errors import Conflict, StoreLocked
+from wattle_jupyter.objects import size_text
 from wattle_jupyter.places import store_dir
 from wattle_jupyter.verbs.scene import BadUsage, Outcome, Scene
 
@@ -29,7 +30,7 @@ def backup(args: argparse.Namespace, scene: Scene) -> Outcome:
     if args.path:
         made["path"] = _copy(Path(made["path"]), Path(args.path).expanduser().absolute())
         made["name"] = made["path"]
-    words = f"{made['path']} ({_size(made['size'])})\nback to it: `{scene.prog} restore {made['name']}`"
+    words = f"{made['path']} ({size_text(made['size'])})\nback to it: `{scene.prog} restore {made['name']}`"
     return Outcome(text=words, data=made)
 
 
@@ -70,7 +71,7 @@ def _progress(folder: Path, scene: Scene) -> Iterator[None]:
             with suppress(OSError):
                 written = sum(part.stat().st_size for part in (folder / "backups").glob("*.part"))
                 whole = (folder / "wattle.db").stat().st_size
-                sys.stderr.write(f"\r{_size(written)} of about {_size(whole)} …\x1b[K")
+                sys.stderr.write(f"\r{size_text(written)} of about {size_text(whole)} …\x1b[K")
                 sys.stderr.flush()
 
     if not scene.moving:
@@ -113,9 +114,9 @@ def clean(args: argparse.Namespace, scene: Scene) -> Outcome:
         told = scene.client.request("GET", "cleanup", query=limits)
     else:
         told = scene.client.request("POST", "cleanup", body=limits)
-    rows = [(line["workflow"], str(line["runs"]), _size(line["bytes"])) for line in told["workflows"]]
+    rows = [(line["workflow"], str(line["runs"]), size_text(line["bytes"])) for line in told["workflows"]]
     what = "would be deleted" if args.dry_run else "deleted; `bring-back RUN` undoes it for a time"
-    words = [f"{tables.some(told['runs'], 'run')} {what} ({_size(told['bytes'])})"]
+    words = [f"{tables.some(told['runs'], 'run')} {what} ({size_text(told['bytes'])})"]
     if rows:
         words.append(tables.columns(("WORKFLOW", "RUNS", "SIZE"), rows, scene.width))
     return Outcome(text="\n".join(words), data=told)
@@ -140,11 +141,3 @@ def audit(args: argparse.Namespace, scene: Scene) -> Outcome:
 def _plain(text: str) -> str:
     """Names come from whoever asked: nothing in them may steer the terminal."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-def _size(size: float) -> str:
-    for unit in ("bytes", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.3g} {unit}" if unit != "bytes" else f"{size:.0f} bytes"
-        size /= 1024
-    return f"{size:.3g} GiB"
