@@ -188,6 +188,15 @@ def place(engine: EngineProcess, tmp_path: Path) -> Scene:
     return there
 
 
+def _row(workflow: str, place: Scene) -> str:
+    return next(line for line in do(["list"], place).text.splitlines() if line.startswith(f"{workflow} "))
+
+
+def test_a_workflow_that_never_ran_is_listed_as_such(place: Scene) -> None:
+    place.client.define({"name": "idle", "tasks": {"a": {"run": "true"}}})
+    assert _row("idle", place).endswith("none yet")
+
+
 def test_a_workflow_runs_to_its_end_and_every_verb_can_tell_of_it(place: Scene) -> None:
     outcome = do(["run", "etl", "-w", "-p", "n=7"], place)
     assert outcome.code == 0
@@ -195,7 +204,7 @@ def test_a_workflow_runs_to_its_end_and_every_verb_can_tell_of_it(place: Scene) 
     assert "fetch" in do(["status", "last"], place).text
     assert do(["logs", "last/fetch"], place).text == "got 7"
     assert do(["logs", "last", "--tail", "1"], place).text == "── fetch ──\ngot 7\n── clean ──\ncleaned"
-    assert "etl" in do(["list"], place).text
+    assert _row("etl", place).endswith("completed")
     assert json.loads(do(["ps", "--json"], place).text) == []
     assert "2 tasks, mode dependency" in do(["show", "etl"], place).text
     assert "<svg" in do(["graph", "etl", "--svg"], place).text

@@ -81,7 +81,8 @@ def some(number: int, word: str) -> str:
 
 
 def workflows(found: Sequence[WorkflowSummary], width: int | None = None) -> str:
-    rows = [(w["name"], str(w["total"]), w["mode"], w["status"], w["description"]) for w in found]
+    ran = [w["status"] if w["latest_run"] else "none yet" for w in found]
+    rows = [(w["name"], str(w["total"]), w["mode"], r, w["description"]) for w, r in zip(found, ran, strict=True)]
     return columns(("workflow", "tasks", "mode", "latest run", "description"), rows, width)
 
 
