@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from processes import EngineProcess, Owned, ServerProcess, clear, scratch, until
+from processes import EngineProcess, ServerProcess, clear, owned, scratch, until
 from traitlets.config import Config
 
 __all__ = ["until"]
@@ -63,24 +62,12 @@ def jp_server_config(scratch_store: Path) -> Config:
     )
 
 
-@contextlib.contextmanager
-def _owned(owned: list[Owned]) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        for process in owned:
-            with contextlib.suppress(AttributeError):  # never started
-                process.process.kill()
-                process.process.wait()
-            clear(process.store)
-
-
 @pytest.fixture(scope="module")
 def engine() -> Iterator[EngineProcess]:
     """``wattle serve`` on a store of this module. It must end by itself at SIGTERM."""
     with scratch() as folder:
         made = EngineProcess(folder / "home", folder / "s")
-        with _owned([made]):
+        with owned([made]):
             made.launch()
             yield made
             assert made.end() == 0, made.said()
@@ -92,7 +79,7 @@ def server() -> Iterator[ServerProcess]:
     """A Jupyter server on a port, with a token and the extension, on a store of this module."""
     with scratch() as folder:
         made = ServerProcess(folder / "home", folder / "s")
-        with _owned([made]):
+        with owned([made]):
             made.launch()
             yield made
             assert made.end() == 0, made.said()
@@ -109,7 +96,7 @@ def make_engine() -> Iterator[Callable[..., EngineProcess]]:
             made.append(EngineProcess(folder / f"e{len(made)}", store or folder / "s"))
             return made[-1]  # type: ignore[return-value]
 
-        with _owned(made):
+        with owned(made):
             yield make
 
 
@@ -123,5 +110,5 @@ def make_server() -> Iterator[Callable[..., ServerProcess]]:
             made.append(ServerProcess(folder / f"j{len(made)}", store or folder / "s"))
             return made[-1]  # type: ignore[return-value]
 
-        with _owned(made):
+        with owned(made):
             yield make

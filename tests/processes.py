@@ -273,3 +273,16 @@ def clear(store: Path) -> None:
             os.kill(pid, signal.SIGKILL)
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         end_tasks(store)
+
+
+@contextlib.contextmanager
+def owned(found: list[Owned]) -> Iterator[None]:
+    """End the owners of stores at the end, and all that runs in their stores."""
+    try:
+        yield
+    finally:
+        for process in found:
+            with contextlib.suppress(AttributeError):  # never started
+                process.process.kill()
+                process.process.wait()
+            clear(process.store)

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import _owned
-from processes import ServerProcess, scratch
+from processes import ServerProcess, owned, scratch
 
 from wattle_jupyter.handlers import HANDLERS
 from wattle_jupyter.operations import OPERATIONS, Operation
@@ -40,7 +39,7 @@ c.ServerApp.authorizer_class = Readers
 def guarded() -> Iterator[ServerProcess]:
     with scratch() as folder:
         made = ServerProcess(folder / "home", folder / "s")
-        with _owned([made]):
+        with owned([made]):
             made.launch(config=READERS)
             made.post("workflows", {"name": "w", "tasks": {"t": {"run": "echo hello"}}})
             made.ended(str(made.post("workflows/w/start", {})["id"]))
