@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from processes import EngineProcess, ServerProcess, clear, owned, scratch, until
+from processes import EngineProcess, Owned, ServerProcess, clear, owned, scratch, until
 from traitlets.config import Config
 
 __all__ = ["until"]

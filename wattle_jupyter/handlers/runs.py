@@ -47,7 +47,6 @@ class RunHandler(WattleHandler):
         run = await history.resolve(self.engine.store, text)
         self.answer_text(await self.engine.scheduler.detail_text(run))
 
-
     @writes
     async def delete(self, text: str) -> None:
         run = await history.resolve(self.engine.store, text)
