@@ -306,7 +306,8 @@ def test_what_cannot_be_pickled_is_named_with_the_part(runner: Runner, value: st
     ended = runner.run(function(f"import threading, types\ndef f():\n    return {value}"), results=["result"])
     assert ended.code == 1
     assert ended.err.startswith(f"wattle: result of t cannot be pickled: {part.replace('a io.', 'a _io.')}")
-    assert ended.err.endswith("; leave it out, or write it to a file and return the path\n")
+    cure = "return a list of it" if "generator" in part else "leave it out, or write it to a file and return the path"
+    assert ended.err.endswith(f"; {cure}\n")
     assert list((runner.objects.folder / "incoming").iterdir()) == []
 
 
@@ -329,8 +330,9 @@ def test_a_module_that_is_missing_is_named_with_interpreter_and_cure(runner: Run
     ended = runner.run(of(there_only.f))
     assert (ended.code, ended.err) == (
         1,
-        f"wattle: task t needs the module `there_only`, which {sys.executable} does not have; install it: "
-        f"`{sys.executable} -m pip install there_only`, or, if it is a file of yours, put it beside the notebook\n",
+        f"wattle: task t needs the module `there_only`, which {sys.executable} does not have; if it is a file of "
+        f"yours, put it into {runner.folder}, or set `working_dir` to its folder; else install it: "
+        f"`{sys.executable} -m pip install there_only`\n",
     )
 
 

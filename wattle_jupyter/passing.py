@@ -208,7 +208,9 @@ def culprit(value: object, error: Exception) -> str:
         place += step
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     subject = f"its part `{place.removeprefix('.')}`" if place else "it"
-    return f"{subject} is a {type_text(value)} ({reason}); leave it out, or write it to a file and return the path"
+    lazy = isinstance(value, Iterator) and not place
+    cure = "return a list of it" if lazy else "leave it out, or write it to a file and return the path"
+    return f"{subject} is a {type_text(value)} ({reason}); {cure}"
 
 
 def _refusal(value: object) -> Exception | None:
@@ -263,6 +265,7 @@ def load(file: BinaryIO, what: str) -> Any:
 def _missing(what: str, module: str) -> str:
     package = module.split(".", maxsplit=1)[0]
     cure = f"install it: `{sys.executable} -m pip install {package}`"
-    if package != "cloudpickle":
-        cure += ", or, if it is a file of yours, put it beside the notebook"
+    if package != "cloudpickle":  # a file of the user's first: a stranger's package may bear its name
+        place = os.getcwd()  # noqa: PTH109  as text
+        cure = f"if it is a file of yours, put it into {place}, or set `working_dir` to its folder; else {cure}"
     return f"{what} needs the module `{module}`, which {sys.executable} does not have; {cure}"
