@@ -98,7 +98,8 @@ def test_a_rich_screen_takes_names_as_they_are(monkeypatch: pytest.MonkeyPatch) 
 
 
 def in_terminal(command: Sequence[str], engine: EngineProcess, folder: Path, columns: int) -> tuple[str, int]:
-    environ = {**os.environ, "WATTLE_STORE__DIR": str(engine.store), "TERM": "xterm"}
+    kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    environ = {**kept, "WATTLE_STORE__DIR": str(engine.store), "TERM": "xterm"}
     child = pexpect.spawn(command[0], list(command[1:]), env=environ, cwd=str(folder), dimensions=(24, columns))
     child.expect(pexpect.EOF, timeout=60)
     child.close()
