@@ -118,8 +118,11 @@ class Lab(ServerProcess):
         return f"http://127.0.0.1:{self.port}/{view}/{quote(path)}?token={self.token}"
 
     def said(self) -> str:
-        # a page that is closed while it asks makes the server log what it could not send
-        return re.sub(r"(?s)Traceback.*?StreamClosedError[^\n]*", "", super().said())
+        # a page that is closed while it asks makes the server log what it could not send; Jupyter does not await what
+        # it sends to the pages of a kernel (we do: a task of ours would have another name)
+        sent = r"Task exception was never retrieved\nfuture: <Task[^\n]*write_message.<locals>.wrapper\(\)"
+        text = re.sub(rf"(?s){sent}.*?\ntornado.websocket.WebSocketClosedError\n", "", super().said())
+        return re.sub(r"(?s)Traceback.*?StreamClosedError[^\n]*", "", text)
 
 
 def _cell(index: int, source: str, outputs: list[dict[str, Any]]) -> dict[str, Any]:
