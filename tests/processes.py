@@ -92,7 +92,8 @@ class Api:
             body = body if isinstance(body, bytes) else json.dumps(body).encode()
         connection = self.connection()
         try:
-            connection.request(verb, self.base + path, body, sent)
+            with contextlib.suppress(BrokenPipeError):  # refused before all was sent: the answer says why
+                connection.request(verb, self.base + path, body, sent)
             return connection, connection.getresponse()
         except BaseException:
             connection.close()

@@ -150,6 +150,8 @@ def kernel(engine: EngineProcess) -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WATTLE_STORE__DIR", str(engine.store))
         manager, client = start_new_kernel(extra_arguments=["--IPKernelApp.log_level=40"])
+        shown(client, "%load_ext wattle_jupyter\nfrom wattle_jupyter import attach, runs", person=True)
+        shown(client, "%%wattle seen\na: sleep 0.2", person=True)
         yield client
         client.stop_channels()
         manager.shutdown_kernel(now=True)
@@ -174,8 +176,6 @@ LIVE = ["display_data", "clear_output", "execute_result"]
 
 
 def test_a_cell_that_waits_shows_the_live_view_meanwhile_and_then_how_it_ended(kernel: Any) -> None:
-    shown(kernel, "%load_ext wattle_jupyter\nfrom wattle_jupyter import attach, runs", person=True)
-    shown(kernel, "%%wattle seen\na: sleep 0.2", person=True)
     assert shown(kernel, RUN, person=True) == LIVE
     assert shown(kernel, "%wattle run seen\nattach('last').wait()", person=True) == ["execute_result"]
     shown(kernel, "%wattle run seen", person=True)

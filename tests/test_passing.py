@@ -167,7 +167,7 @@ def test_a_module_that_a_later_kernel_lacks_is_named(
     (tmp_path / "only_there.py").write_text("class Thing: pass")
     run = done(submit({"a": call(function("def f():\n    import only_there\n    return only_there.Thing()"))}))
     with pytest.raises(
-        Conflict, match=r"result of a needs the module `only_there`, which .* does not have; install it"
+        Conflict, match=r"result of a needs the module `only_there`, which .* does not have; if it is a file"
     ):
         run["a"].result()
     monkeypatch.syspath_prepend(str(tmp_path))

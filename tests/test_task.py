@@ -331,7 +331,7 @@ def test_a_module_that_is_missing_is_named_with_interpreter_and_cure(runner: Run
     assert (ended.code, ended.err) == (
         1,
         f"wattle: task t needs the module `there_only`, which {sys.executable} does not have; if it is a file of "
-        f"yours, put it into {runner.folder}, or set `working_dir` to its folder; else install it: "
+        f"yours, put it into {runner.folder} (a task's `working_dir` says where that is); else install it: "
         f"`{sys.executable} -m pip install there_only`\n",
     )
 

@@ -267,5 +267,5 @@ def _missing(what: str, module: str) -> str:
     cure = f"install it: `{sys.executable} -m pip install {package}`"
     if package != "cloudpickle":  # a file of the user's first: a stranger's package may bear its name
         place = os.getcwd()  # noqa: PTH109  as text
-        cure = f"if it is a file of yours, put it into {place}, or set `working_dir` to its folder; else {cure}"
+        cure = f"if it is a file of yours, put it into {place} (a task's `working_dir` says where that is); else {cure}"
     return f"{what} needs the module `{module}`, which {sys.executable} does not have; {cure}"
