@@ -67,7 +67,7 @@ EXTRAS["lint"] = EXTRAS["build"] = {"dev", "test"}
 EXTRAS["chaos"] = EXTRAS["test"]
 EXTRAS["docs"] = {"docs"}
 # a worker that was killed is a failure at once: pytest-xdist may wait for its tests for ever
-SIDE_BY_SIDE = ("-n", "2", "--dist", "loadgroup", "--max-worker-restart=0")
+SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile", "--max-worker-restart=0")
 LIMIT, LONG_LIMIT = 1800.0, 7200.0  # seconds for one group of tests; a healthy one takes a few minutes
 
 

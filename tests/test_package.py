@@ -15,7 +15,6 @@ import pytest
 import wattle_jupyter
 
 ROOT = Path(__file__).resolve().parent.parent
-pytestmark = pytest.mark.xdist_group("package")
 
 
 def call(*command: str | Path, cwd: Path, **env: str) -> str:
