@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from processes import EngineProcess, ServerProcess
+from processes import EngineProcess, ServerProcess, until
 
 from wattle_jupyter.audit import Audit
 from wattle_jupyter.operations import OPERATIONS
@@ -109,7 +109,9 @@ def test_what_a_follower_passes_on_is_written_down_once_under_its_users_name(
     owner = make_server().launch()
     follower = make_server(owner.store).launch()
     follower.run({"t": {"run": "true"}})
-    lines = [json.loads(line) for line in (owner.store / "audit.log").read_text().splitlines()]
+    log = owner.store / "audit.log"
+    until(lambda: log.exists() and log.read_text().endswith("\n"))  # it is written beside the answer
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert [line["verb"] for line in lines] == ["POST runs"]
     assert lines[0]["user"]
 

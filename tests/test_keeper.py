@@ -363,6 +363,15 @@ def test_a_full_disk_loses_nothing(
         pump._inner.close()
 
 
+def test_what_comes_later_is_not_dated_back(tmp_path: Path, make_pipe: Callable[..., Pipe]) -> None:
+    pipe = make_pipe()
+    for now, text in [(10.0, b"old"), (10.05, b"older"), (20.0, b"new")]:
+        os.write(pipe.fifo, text)
+        pipe.move(now)
+    points = list(POINT.iter_unpack((tmp_path / "times").read_bytes()))
+    assert points == [(10.0, 8), (20.0, 11)]
+
+
 def test_a_quiet_pipe_rests_between_ticks(make_pipe: Callable[..., Pipe]) -> None:
     pipe = make_pipe()
     with selectors.DefaultSelector() as outer:

@@ -121,7 +121,7 @@ class Pipe:
         if self._pending is None or self.first is None:
             return
         if self._times < 0 and self._pending[0] - self.first[0] < _POINT_GAP:
-            self.first, self._pending = (self.first[0], self.size), None
+            self.first, self._pending = (self.first[0], self._pending[1]), None
             return
         data = POINT.pack(*self._pending)
         if self._times < 0:
