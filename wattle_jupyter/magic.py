@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from wattle_jupyter.errors import InvalidRequest, Problem, SpecError, WattleError
+from wattle_jupyter.errors import Problem, SpecError, WattleError
 
 if TYPE_CHECKING:  # the rest when it is used: loading the extension is to be quick
     from wattle_jupyter.client import Client
@@ -218,31 +216,9 @@ def _flags(line: str) -> Any:
 
 def capture(names: set[str], user: Mapping[str, object]) -> dict[str, Json]:
     """The values that templates name, as JSON. Names that nobody defined are left to the spec, which knows more."""
-    return {name: _as_json(name, user[name]) for name in sorted(names) if name in user}
+    from wattle_jupyter.notebook import as_json  # noqa: PLC0415  when the first cell is defined
 
-
-def _as_json(name: str, value: object) -> Json:
-    try:
-        return json.loads(json.dumps(value, allow_nan=False))
-    except (TypeError, ValueError):
-        kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
-        raise InvalidRequest(
-            f"`{{{{ {name} }}}}`: {name} is a {kind}, and only JSON values (text, numbers, booleans, lists, dicts) "
-            f"travel to tasks; {_cure(name, value)}"
-        ) from None
-
-
-def _cure(name: str, value: object) -> str:
-    if isinstance(value, PurePath):
-        return f"write {name} = str({name}) first"
-    if isinstance(value, (set, frozenset)):
-        return f"write {name} = sorted({name}) first"
-    if isinstance(value, float):
-        return "NaN and infinity are not JSON: pass a text or None"
-    for method in ("tolist", "isoformat"):
-        if hasattr(value, method):
-            return f"write {name} = {name}.{method}() first"
-    return "write it to a file and pass the file's path"
+    return {name: as_json(name, user[name], f"`{{{{ {name} }}}}`") for name in sorted(names) if name in user}
 
 
 def block(error: SpecError, name: str, line: str, body: str) -> str:
