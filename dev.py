@@ -6,6 +6,7 @@
     python3 dev.py lab      set up, open JupyterLab on the example notebooks
     python3 dev.py chaos    set up, kill servers and keepers at random, print what held and what did not
     python3 dev.py lint     set up, ruff, mypy, import-linter, TypeScript
+    python3 dev.py wire     set up, make the wire types of the front end from those of the server
     python3 dev.py docs     set up, build the documentation site
     python3 dev.py build    sdist and wheel in dist/
     python3 dev.py clean    remove all that these commands made
@@ -63,7 +64,7 @@ EXTRAS = {
     "lab": {"lab", "examples"},
     "test": {"lab", "examples", "test", "dev", "terminal", "docs"},
 }
-EXTRAS["lint"] = EXTRAS["build"] = {"dev", "test"}
+EXTRAS["lint"] = EXTRAS["build"] = EXTRAS["wire"] = {"dev", "test"}
 EXTRAS["chaos"] = EXTRAS["test"]
 EXTRAS["docs"] = {"docs"}
 # a worker that was killed is a failure at once: pytest-xdist may wait for its tests for ever
@@ -590,6 +591,11 @@ def lint(_: argparse.Namespace) -> int:
     return int(any(codes))
 
 
+def wire(_: argparse.Namespace) -> int:
+    set_up("wire")
+    return run(PYTHON, ROOT / "tests" / "typescript.py")
+
+
 def docs(_: argparse.Namespace) -> int:
     set_up("docs")
     site = ROOT / "docs" / "_build" / "html"
@@ -623,7 +629,7 @@ def clean(_: argparse.Namespace) -> int:
 def parse(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="dev.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     verbs = parser.add_subparsers(
-        dest="verb", required=True, metavar="demo | test | lab | chaos | lint | docs | build | clean"
+        dest="verb", required=True, metavar="demo | test | lab | chaos | lint | wire | docs | build | clean"
     )
     testing = verbs.add_parser("test", help="run every test")
     testing.add_argument("-k", metavar="EXPRESSION", help="only Python tests whose names match")
@@ -635,7 +641,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     killing.add_argument("--mutants", action="store_true", help="also protocols that are broken on purpose")
     opening = verbs.add_parser("lab", help="open JupyterLab")
     opening.add_argument("notebook", nargs="?", help="the quickstart if absent")
-    for verb in ("demo", "lint", "docs", "build", "clean"):
+    for verb in ("demo", "lint", "wire", "docs", "build", "clean"):
         verbs.add_parser(verb)
     arguments, rest = parser.parse_known_args(words)
     if rest and arguments.verb != "lab":
@@ -650,6 +656,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "lab": lab,
     "chaos": chaos,
     "lint": lint,
+    "wire": wire,
     "docs": docs,
     "build": build,
     "clean": clean,

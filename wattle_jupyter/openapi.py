@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -15,16 +16,6 @@ from wattle_jupyter.shapes import WorkersShape, WorkflowShape
 
 _REF = "#/components/schemas/{model}"
 _ERRORS = (400, 401, 403, 404, 409, 413, 429, 503)
-_MESSAGES = (
-    wire.HelloMessage,
-    wire.EventsMessage,
-    wire.LogEndMessage,
-    wire.TroubleMessage,
-    wire.ProblemMessage,
-    wire.SinceMessage,
-    wire.SubscribeMessage,
-    wire.UnsubscribeMessage,
-)
 
 
 @cache
@@ -50,12 +41,25 @@ def document(base_url: str = "/") -> dict[str, Any]:
 @cache
 def _schemas() -> dict[str, Any]:
     kinds = [o.answer for o in OPERATIONS if isinstance(o.answer, type) and o.answer.__module__ == wire.__name__]
-    named = [*dict.fromkeys(kinds), wire.Pagination, wire.ErrorBody, wire.EventView, *_MESSAGES]
-    _, top = TypeAdapter.json_schemas([(k, "serialization", TypeAdapter(k)) for k in named], ref_template=_REF)
-    schemas: dict[str, Any] = dict(top.get("$defs", {}))
+    named = [*dict.fromkeys(kinds), wire.Pagination, wire.ErrorBody, wire.SavedRun, *wire.ALIASES.values()]
+    made, top = TypeAdapter.json_schemas([(k, "serialization", TypeAdapter(k)) for k in named], ref_template=_REF)
+    aliases = {name: made[alias, "serialization"] for name, alias in wire.ALIASES.items()}
+    defined = {name: _with_names(schema, aliases) for name, schema in top.get("$defs", {}).items()}
     spec_schema = TypeAdapter(WorkflowShape | WorkersShape).json_schema(ref_template=_REF)
-    schemas.update(spec_schema.pop("$defs", {}))
-    return {**schemas, "WorkflowSpec": spec_schema}
+    return {**aliases, **defined, **spec_schema.pop("$defs", {}), "WorkflowSpec": spec_schema}
+
+
+def _with_names(schema: Any, aliases: Mapping[str, Any]) -> Any:
+    """The schema with a reference wherever it spells out what has a name: pydantic knows the names of classes only."""
+    if isinstance(schema, list):
+        return [_with_names(item, aliases) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    plain = {key: value for key, value in schema.items() if key != "title"}
+    for name, alias in aliases.items():
+        if plain == alias:
+            return {"$ref": _REF.format(model=name)}
+    return {key: _with_names(value, aliases) for key, value in schema.items()}
 
 
 def _operation(operation: Operation) -> dict[str, Any]:

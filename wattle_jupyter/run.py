@@ -280,11 +280,13 @@ class Run:
             progress(cast(RunDetail, self._known)["tasks"])
         if not State(self._known["state"]).final:
             for event in events:
-                if progress and event["body"].get("tasks"):
-                    progress(cast(list[TaskRunView], event["body"]["tasks"]))
                 if event["kind"] == "run.deleted":
                     raise NotFound(f"This run of {self.workflow} was deleted")
-                if event["kind"] == "run.changed" and State(event["body"]["run"]["state"]).final:
+                if event["kind"] != "run.changed":
+                    continue
+                if progress and event["body"]["tasks"]:
+                    progress(event["body"]["tasks"])
+                if State(event["body"]["run"]["state"]).final:
                     break
             else:
                 return

@@ -207,20 +207,59 @@ class Pagination(TypedDict):
     has_prev: bool
 
 
-class EventView(TypedDict):
-    """One committed change. Kinds and bodies:
+class RunCreatedBody(TypedDict):
+    run: RunDetail
 
-    ``run.created``   body ``{"run": RunDetail}``
-    ``run.changed``   body ``{"run": RunSummary, "tasks": [TaskRunView, …]}``: whole objects, only those that changed
-    ``run.deleted``   body ``{}``
-    ``workflow.changed`` / ``workflow.deleted``   body ``{"name": str}``
-    """
 
+class RunChangedBody(TypedDict):
+    """Whole objects, and only those tasks that changed."""
+
+    run: RunSummary
+    tasks: list[TaskRunView]
+
+
+class NothingMore(TypedDict):
+    pass
+
+
+class WorkflowBody(TypedDict):
+    name: str
+
+
+class RunCreatedEvent(TypedDict):
     seq: int
-    run: str | None
-    kind: Literal["run.created", "run.changed", "run.deleted", "workflow.changed", "workflow.deleted"]
+    run: str
+    kind: Literal["run.created"]
     at: str
-    body: dict[str, Any]
+    body: RunCreatedBody
+
+
+class RunChangedEvent(TypedDict):
+    seq: int
+    run: str
+    kind: Literal["run.changed"]
+    at: str
+    body: RunChangedBody
+
+
+class RunDeletedEvent(TypedDict):
+    seq: int
+    run: str
+    kind: Literal["run.deleted"]
+    at: str
+    body: NothingMore
+
+
+class WorkflowEvent(TypedDict):
+    seq: int
+    run: None
+    kind: Literal["workflow.changed", "workflow.deleted"]
+    at: str
+    body: WorkflowBody
+
+
+EventView = RunCreatedEvent | RunChangedEvent | RunDeletedEvent | WorkflowEvent
+"""One committed change."""
 
 
 class Info(TypedDict):
@@ -240,24 +279,6 @@ class ErrorBody(TypedDict):
     error: str  # name of the class in `errors`
     message: str
     details: dict[str, Any]
-
-
-# ------------------------------------------------------------------------------------------------ WebSocket, JSON text
-
-
-class HelloMessage(TypedDict):
-    type: Literal["hello"]
-    server: str
-    api: int
-    seq: int
-    store: str
-    generation: str
-    trouble: str | None
-
-
-class EventsMessage(TypedDict):
-    type: Literal["events"]
-    events: list[EventView]
 
 
 class AuditEntry(TypedDict):
@@ -296,6 +317,47 @@ class BackupView(TypedDict):
     why: str
     created_at: str
     size: int
+
+
+class SavedTask(TypedDict):
+    task: str
+    state: StateName | None
+    reason: str
+
+
+class SavedEdge(TypedDict):
+    src: str
+    dst: str
+    kind: NotRequired[Literal["data", "order"]]
+
+
+class SavedRun(TypedDict):
+    """What a saved output holds: no ids, so that runs that went the same way are saved byte-equal. States are null in
+    a plan: nothing has run yet."""
+
+    version: Literal[1]
+    workflow: str
+    state: StateName | None
+    tasks: list[SavedTask]
+    edges: list[SavedEdge]
+
+
+# ------------------------------------------------------------------------------------------------ WebSocket, JSON text
+
+
+class HelloMessage(TypedDict):
+    type: Literal["hello"]
+    server: str
+    api: int
+    seq: int
+    store: str
+    generation: str
+    trouble: str | None
+
+
+class EventsMessage(TypedDict):
+    type: Literal["events"]
+    events: list[EventView]
 
 
 class LogEndMessage(TypedDict):
@@ -337,3 +399,16 @@ class SubscribeMessage(TypedDict):
 class UnsubscribeMessage(TypedDict):
     type: Literal["unsubscribe"]
     log: str
+
+
+ServerMessage = HelloMessage | EventsMessage | LogEndMessage | TroubleMessage | ProblemMessage
+ClientMessage = SinceMessage | SubscribeMessage | UnsubscribeMessage
+
+ALIASES: dict[str, Any] = {
+    "StateName": StateName,
+    "AttemptStateName": AttemptStateName,
+    "EventView": EventView,
+    "ServerMessage": ServerMessage,
+    "ClientMessage": ClientMessage,
+}
+"""Types that are no classes and still have a name for everybody."""

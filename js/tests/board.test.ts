@@ -8,7 +8,7 @@ import { fromDetail } from '../src/core/reduce';
 import { ALL, isQuery, matches, RunList } from '../src/core/runlist';
 import { VERSION } from '../src/core/version';
 import type { EventView, RunSummary, StateName } from '../src/core/wire';
-import { changed, detailOf, ManualClock } from './fakes';
+import { changed, detailOf, infoOf, ManualClock } from './fakes';
 
 const id = (n: number): string => n.toString(16).padStart(32, '0');
 
@@ -109,7 +109,7 @@ class Server {
   private answer(path: string): Answer {
     if (this.status !== 200) return { status: this.status, body: { success: false, error: 'E', message: 'the reason' } };
     const url = new URL(path, 'http://x/');
-    if (url.pathname === '/info') return ok({ version: VERSION, api: { min: 1, max: 1 } });
+    if (url.pathname === '/info') return ok(infoOf(VERSION));
     const states = url.searchParams.get('status')?.split(',') ?? [];
     const found = this.runs.filter(run => matches({ states: states as StateName[], text: url.searchParams.get('search') ?? '' }, run));
     const [page, size] = [Number(url.searchParams.get('page')), Number(url.searchParams.get('page_size'))];

@@ -1,5 +1,5 @@
 import type { Clock, Open, Wire, WireEvents } from '../src/core/socket';
-import type { ClientMessage, Counts, EventView, RunDetail, RunSummary, StateName, TaskRunView } from '../src/core/wire';
+import type { ClientMessage, Counts, EventView, Info, RunDetail, RunSummary, StateName, TaskRunView } from '../src/core/wire';
 
 export const RUN = '0123456789abcdef0123456789abcdef';
 
@@ -8,6 +8,10 @@ export function taskRun(task: string, state: StateName = 'created', more: Partia
     task, state, reason: '', attempts: 0, attempt: null, queued_at: null, started_at: null, ended_at: null, not_before: null, exit_code: null, signal: null,
     ...more
   };
+}
+
+export function infoOf(version: string): Info {
+  return { name: 'wattle-jupyter', version, api: { min: 1, max: 1 }, store: 's', generation: 'g', epoch: 1, role: 'owner', trouble: null, user: 'ada' };
 }
 
 export function countsOf(tasks: readonly TaskRunView[]): Counts {

@@ -10,7 +10,7 @@ import { speak, trans } from '../src/core/words';
 import { Presence } from '../src/lab/presence';
 import { Sidebar } from '../src/ui/Sidebar';
 import { Split } from '../src/ui/Split';
-import { detailOf, taskRun } from './fakes';
+import { detailOf, infoOf, taskRun } from './fakes';
 
 let root: HTMLElement;
 
@@ -29,7 +29,7 @@ async function frames(): Promise<void> {
 
 /** A board that knows what it is told and notes what it is asked. */
 class FakeBoard {
-  current: BoardState = { connection: { link: 'live', trouble: null, store: 's' }, problem: null, runs: null, query: ALL, workflows: [], info: { version: VERSION }, running: 0 };
+  current: BoardState = { connection: { link: 'live', trouble: null, store: 's' }, problem: null, runs: null, query: ALL, workflows: [], info: infoOf(VERSION), running: 0 };
   searched: RunQuery[] = [];
   wanted: number[] = [];
   refreshed = 0;
@@ -178,7 +178,7 @@ describe('the sidebar', () => {
   });
 
   test('another version of the server is a hint that can be put away', async () => {
-    board.become({ runs: listed(), info: { version: '9.9.9' } });
+    board.become({ runs: listed(), info: infoOf('9.9.9') });
     draw();
     await frames();
     expect(root.querySelector('.jp-wattle-banner')?.textContent).toContain('9.9.9');

@@ -1,8 +1,8 @@
-import { troubleOf, type Catalog, type Info, type Trouble } from './catalog';
+import { troubleOf, type Catalog, type Trouble } from './catalog';
 import type { Connection, EventSink, Feed } from './feed';
 import { fromDetail } from './reduce';
 import { ALL, RunList, type RunQuery } from './runlist';
-import type { EventView, RunDetail, RunSummary, WorkflowSummary } from './wire';
+import type { EventView, Info, RunDetail, RunSummary, WorkflowSummary } from './wire';
 
 export interface Problem {
   kind: Trouble;

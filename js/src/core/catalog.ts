@@ -1,11 +1,6 @@
 import { ApiError, dataOf, randomId, segment, type Send } from './api';
 import type { RunQuery } from './runlist';
-import type { Pagination, RunDetail, RunSummary, WorkflowSummary } from './wire';
-
-/** What is used of the server's `Info`. */
-export interface Info {
-  version: string;
-}
+import type { Info, Pagination, RunDetail, RunSummary, WorkflowSummary } from './wire';
 
 export interface PageOf<T> {
   data: T[];

@@ -1,4 +1,4 @@
-import type { RunSummary, StateName } from './wire';
+import { STATE_NAMES, type RunSummary, type StateName } from './wire';
 
 export interface RunQuery {
   /** Any of these; none means all. */
@@ -9,7 +9,7 @@ export interface RunQuery {
 
 export const ALL: RunQuery = { states: [], text: '' };
 
-const STATES: readonly string[] = ['created', 'queued', 'waiting', 'running', 'completed', 'failed', 'cancelled', 'skipped'] satisfies StateName[];
+const STATES: readonly string[] = STATE_NAMES;
 
 /** Whether it is a query, wherever it was kept. */
 export function isQuery(data: unknown): data is RunQuery {

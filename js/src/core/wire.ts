@@ -1,5 +1,6 @@
 /**
- * What travels between server and browser, the same names as in the Python package's `wire`.
+ * What travels between server and browser. Made by `python3 dev.py wire` from the server's OpenAPI document: change
+ * the Python package's `wire` instead.
  *
  * Times are UTC ISO 8601 strings with `Z` and milliseconds, durations seconds, sizes bytes. A key that may be unknown
  * is present and `null`.
@@ -8,71 +9,34 @@
 export const API_VERSION = 1;
 export const RUN_MIME = 'application/vnd.wattle.run.v1+json';
 
-export type StateName =
-  | 'created'
-  | 'queued'
-  | 'waiting'
-  | 'running'
-  | 'completed'
-  | 'failed'
-  | 'cancelled'
-  | 'skipped';
-export type AttemptStateName =
-  | 'starting'
-  | 'running'
-  | 'completed'
-  | 'failed'
-  | 'cancelled'
-  | 'lost'
-  | 'never_started';
-export type Counts = Record<StateName, number>;
+export const STATE_NAMES = [
+  'created',
+  'queued',
+  'waiting',
+  'running',
+  'completed',
+  'failed',
+  'cancelled',
+  'skipped'
+] as const;
+export type StateName = (typeof STATE_NAMES)[number];
 
-export interface RunSummary {
-  id: string;
-  workflow: string;
-  workflow_hash: string;
-  state: StateName;
-  reason: string;
-  mode: string;
-  priority: string;
-  params: Record<string, unknown>;
-  user: string;
-  cause: string;
-  created_at: string;
-  started_at: string | null;
-  ended_at: string | null;
-  cancel_at: string | null;
-  total: number;
-  counts: Counts;
-}
+export const ATTEMPT_STATE_NAMES = [
+  'starting',
+  'running',
+  'completed',
+  'failed',
+  'cancelled',
+  'lost',
+  'never_started'
+] as const;
+export type AttemptStateName = (typeof ATTEMPT_STATE_NAMES)[number];
 
-export interface Edge {
-  src: string;
-  dst: string;
-  kind: 'data' | 'order';
-}
+export type EventView = RunCreatedEvent | RunChangedEvent | RunDeletedEvent | WorkflowEvent;
 
-/** A task's fate in one run. `attempt` is the newest attempt's id, the key of its log. */
-export interface TaskRunView {
-  task: string;
-  state: StateName;
-  reason: string;
-  attempts: number;
-  attempt: string | null;
-  queued_at: string | null;
-  started_at: string | null;
-  ended_at: string | null;
-  not_before: string | null;
-  exit_code: number | null;
-  signal: number | null;
-}
+export type ServerMessage = HelloMessage | EventsMessage | LogEndMessage | TroubleMessage | ProblemMessage;
 
-/** A run with its tasks. `seq` is the newest event that it contains. */
-export interface RunDetail extends RunSummary {
-  tasks: TaskRunView[];
-  edges: Edge[];
-  seq: number;
-}
+export type ClientMessage = SinceMessage | SubscribeMessage | UnsubscribeMessage;
 
 export interface AttemptView {
   id: string;
@@ -89,6 +53,101 @@ export interface AttemptView {
   ended_at: string | null;
   peak_rss: number | null;
   log_size: number | null;
+}
+
+/**
+ * A request that was to change something. `target` is the id or name of what it changed or named, `outcome` `done` or
+ * the class of the error.
+ */
+export interface AuditEntry {
+  at: string;
+  user: string;
+  verb: string;
+  target: string;
+  status: number;
+  outcome: string;
+}
+
+/** A copy of the database. `name` is what `wattle restore` takes. */
+export interface BackupView {
+  name: string;
+  path: string;
+  why: string;
+  created_at: string;
+  size: number;
+}
+
+/** Runs of one workflow, and the bytes that their attempts left. */
+export interface CleanupLine {
+  workflow: string;
+  runs: number;
+  bytes: number;
+}
+
+/** What a cleanup hides. */
+export interface CleanupView {
+  runs: number;
+  bytes: number;
+  workflows: CleanupLine[];
+}
+
+/** How many task runs are in each state. */
+export interface Counts {
+  created: number;
+  queued: number;
+  waiting: number;
+  running: number;
+  completed: number;
+  failed: number;
+  cancelled: number;
+  skipped: number;
+}
+
+export interface Edge {
+  src: string;
+  dst: string;
+  kind: 'data' | 'order';
+}
+
+export interface ErrorBody {
+  success: false;
+  error: string;
+  message: string;
+  details: Record<string, unknown>;
+}
+
+export interface EventsMessage {
+  type: 'events';
+  events: EventView[];
+}
+
+export interface HelloMessage {
+  type: 'hello';
+  server: string;
+  api: number;
+  seq: number;
+  store: string;
+  generation: string;
+  trouble: string | null;
+}
+
+export interface Info {
+  name: string;
+  version: string;
+  api: Record<string, number>;
+  store: string;
+  generation: string;
+  epoch: number;
+  role: 'owner' | 'follower';
+  trouble: string | null;
+  user: string;
+}
+
+/** All bytes of this log were sent; `size` is their number. */
+export interface LogEndMessage {
+  type: 'log_end';
+  log: string;
+  size: number;
 }
 
 /** A piece of a log as text. `next_offset` is where to go on; `end` is true once nothing more can come. */
@@ -109,30 +168,139 @@ export interface LogSearch {
   lines: number[];
 }
 
-export interface ValueView {
-  name: string;
-  kind: 'file' | 'json' | 'object';
-  value: unknown;
-  size: number | null;
-  kept: string | null;
+export type NothingMore = Record<string, never>;
+
+export interface Pagination {
+  page: number;
+  page_size: number;
+  total: number;
+  total_pages: number;
+  has_next: boolean;
+  has_prev: boolean;
 }
 
-export interface TaskRunDetail extends TaskRunView {
-  command: string;
-  working_dir: string;
-  needs: string[];
-  history: AttemptView[];
-  outputs: ValueView[];
+/** Something that the client sent cannot be done; the socket stays open. */
+export interface ProblemMessage {
+  type: 'problem';
+  error: string;
+  message: string;
+  log?: string;
 }
 
-/** `status` is the state of the latest run, `created` before any. */
-export interface VariableView {
-  name: string;
-  value: string;
-  source: 'wattle' | 'spec';
-  secret: boolean;
+/** Whole objects, and only those tasks that changed. */
+export interface RunChangedBody {
+  run: RunSummary;
+  tasks: TaskRunView[];
 }
 
+export interface RunChangedEvent {
+  seq: number;
+  run: string;
+  kind: 'run.changed';
+  at: string;
+  body: RunChangedBody;
+}
+
+export interface RunCreatedBody {
+  run: RunDetail;
+}
+
+export interface RunCreatedEvent {
+  seq: number;
+  run: string;
+  kind: 'run.created';
+  at: string;
+  body: RunCreatedBody;
+}
+
+export interface RunDeletedEvent {
+  seq: number;
+  run: string;
+  kind: 'run.deleted';
+  at: string;
+  body: NothingMore;
+}
+
+/** A run with its tasks. `seq` is the newest event that it contains: follow with `since` that number. */
+export interface RunDetail {
+  id: string;
+  workflow: string;
+  workflow_hash: string;
+  state: StateName;
+  reason: string;
+  mode: string;
+  priority: string;
+  params: Record<string, unknown>;
+  user: string;
+  cause: string;
+  created_at: string;
+  started_at: string | null;
+  ended_at: string | null;
+  cancel_at: string | null;
+  total: number;
+  counts: Counts;
+  tasks: TaskRunView[];
+  edges: Edge[];
+  seq: number;
+}
+
+export interface RunSummary {
+  id: string;
+  workflow: string;
+  workflow_hash: string;
+  state: StateName;
+  reason: string;
+  mode: string;
+  priority: string;
+  params: Record<string, unknown>;
+  user: string;
+  cause: string;
+  created_at: string;
+  started_at: string | null;
+  ended_at: string | null;
+  cancel_at: string | null;
+  total: number;
+  counts: Counts;
+}
+
+export interface SavedEdge {
+  src: string;
+  dst: string;
+  kind?: 'data' | 'order';
+}
+
+/**
+ * What a saved output holds: no ids, so that runs that went the same way are saved byte-equal. States are null in a
+ * plan: nothing has run yet.
+ */
+export interface SavedRun {
+  version: 1;
+  workflow: string;
+  state: StateName | null;
+  tasks: SavedTask[];
+  edges: SavedEdge[];
+}
+
+export interface SavedTask {
+  task: string;
+  state: StateName | null;
+  reason: string;
+}
+
+/** Send all events after `seq`, then live; only those of `run` if it is given. */
+export interface SinceMessage {
+  type: 'since';
+  seq: number;
+  run?: string;
+}
+
+export interface SubscribeMessage {
+  type: 'subscribe';
+  log: string;
+  offset: number;
+}
+
+/** How a task is started. What is not known before it starts stands as it is written, and in `missing`. */
 export interface TaskEnvironment {
   argv: string[];
   cwd: string;
@@ -142,6 +310,113 @@ export interface TaskEnvironment {
   missing: string[];
 }
 
+export interface TaskRunDetail {
+  task: string;
+  state: StateName;
+  reason: string;
+  attempts: number;
+  attempt: string | null;
+  queued_at: string | null;
+  started_at: string | null;
+  ended_at: string | null;
+  not_before: string | null;
+  exit_code: number | null;
+  signal: number | null;
+  command: string;
+  working_dir: string;
+  needs: string[];
+  history: AttemptView[];
+  outputs: ValueView[];
+}
+
+/** A task's fate in one run. `attempt` is the newest attempt's id, the key of its log. */
+export interface TaskRunView {
+  task: string;
+  state: StateName;
+  reason: string;
+  attempts: number;
+  attempt: string | null;
+  queued_at: string | null;
+  started_at: string | null;
+  ended_at: string | null;
+  not_before: string | null;
+  exit_code: number | null;
+  signal: number | null;
+}
+
+export interface TroubleMessage {
+  type: 'trouble';
+  trouble: string | null;
+}
+
+export interface UnsubscribeMessage {
+  type: 'unsubscribe';
+  log: string;
+}
+
+export interface ValueView {
+  name: string;
+  kind: 'file' | 'json' | 'object';
+  value: unknown;
+  size: number | null;
+  kept: string | null;
+}
+
+/** A variable of a task's environment that is not as the server's. `secret`: `value` is masked. */
+export interface VariableView {
+  name: string;
+  value: string;
+  source: 'wattle' | 'spec';
+  secret: boolean;
+}
+
+/** A task in the words of the Wattle Scheduler: `status` is that of its latest run. */
+export interface WorkerView {
+  name: string;
+  workflow: string;
+  command: string;
+  args: string[];
+  working_dir: string;
+  env_vars: Record<string, string>;
+  inputs: Record<string, string>;
+  outputs: Record<string, string>;
+  status: StateName;
+  reason: string;
+  run: string | null;
+  attempt: string | null;
+  exit_code: number | null;
+  started_at: string | null;
+  ended_at: string | null;
+}
+
+export interface WorkflowBody {
+  name: string;
+}
+
+export interface WorkflowDetail {
+  name: string;
+  hash: string;
+  version: number;
+  status: StateName;
+  description: string;
+  mode: string;
+  total: number;
+  created_at: string;
+  updated_at: string;
+  latest_run: string | null;
+  spec: Record<string, unknown>;
+  warnings: string[];
+}
+
+export interface WorkflowEvent {
+  seq: number;
+  run: null;
+  kind: 'workflow.changed' | 'workflow.deleted';
+  at: string;
+  body: WorkflowBody;
+}
+
+/** `status` is the state of the latest run, `created` before any. */
 export interface WorkflowSummary {
   name: string;
   hash: string;
@@ -153,119 +428,4 @@ export interface WorkflowSummary {
   created_at: string;
   updated_at: string;
   latest_run: string | null;
-}
-
-export interface Pagination {
-  page: number;
-  page_size: number;
-  total: number;
-  total_pages: number;
-  has_next: boolean;
-  has_prev: boolean;
-}
-
-/** A request that was to change something. `outcome` is `done` or the class of the error. */
-export interface AuditEntry {
-  at: string;
-  user: string;
-  verb: string;
-  target: string;
-  status: number;
-  outcome: string;
-}
-
-/** Runs of one workflow, and the bytes that their attempts left. */
-export interface CleanupLine {
-  workflow: string;
-  runs: number;
-  bytes: number;
-}
-
-/** What a cleanup hides. */
-export interface CleanupView {
-  runs: number;
-  bytes: number;
-  workflows: CleanupLine[];
-}
-
-/** A copy of the database. `name` is what `wattle restore` takes. */
-export interface BackupView {
-  name: string;
-  path: string;
-  why: string;
-  created_at: string;
-  size: number;
-}
-
-/** One committed change. What `body` holds follows from `kind`. */
-export type EventView = { seq: number; run: string | null; at: string } & (
-  | { kind: 'run.created'; body: { run: RunDetail } }
-  | { kind: 'run.changed'; body: { run: RunSummary; tasks: TaskRunView[] } }
-  | { kind: 'run.deleted'; body: Record<string, never> }
-  | { kind: 'workflow.changed' | 'workflow.deleted'; body: { name: string } }
-);
-
-export interface ErrorBody {
-  success: false;
-  error: string;
-  message: string;
-  details: Record<string, unknown>;
-}
-
-export interface HelloMessage {
-  type: 'hello';
-  server: string;
-  api: number;
-  seq: number;
-  store: string;
-  generation: string;
-  trouble: string | null;
-}
-export interface EventsMessage {
-  type: 'events';
-  events: EventView[];
-}
-/** All bytes of this log were sent; `size` is their number. */
-export interface LogEndMessage {
-  type: 'log_end';
-  log: string;
-  size: number;
-}
-export interface TroubleMessage {
-  type: 'trouble';
-  trouble: string | null;
-}
-/** Something that was asked for cannot be done; the socket stays open. */
-export interface ProblemMessage {
-  type: 'problem';
-  error: string;
-  message: string;
-  log?: string;
-}
-export type ServerMessage = HelloMessage | EventsMessage | LogEndMessage | TroubleMessage | ProblemMessage;
-
-export interface SinceMessage {
-  type: 'since';
-  seq: number;
-  run?: string;
-}
-export interface SubscribeMessage {
-  type: 'subscribe';
-  log: string;
-  offset: number;
-}
-export interface UnsubscribeMessage {
-  type: 'unsubscribe';
-  log: string;
-}
-export type ClientMessage = SinceMessage | SubscribeMessage | UnsubscribeMessage;
-
-/** What a saved output holds: no ids, so that runs that went the same way are saved byte-equal. */
-export interface SavedRun {
-  version: 1;
-  workflow: string;
-  /** States are null in a plan: nothing has run yet. */
-  state: StateName | null;
-  tasks: { task: string; state: StateName | null; reason: string }[];
-  edges: { src: string; dst: string; kind?: 'data' | 'order' }[];
 }
