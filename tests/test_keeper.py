@@ -7,12 +7,15 @@ import errno
 import json
 import os
 import selectors
+import shutil
 import socket
 import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,9 +27,13 @@ from keeper_stores import keeper_pid, store  # noqa: F401  (a fixture)
 
 from wattle_jupyter.executors.local import KEEPER
 from wattle_jupyter.host import process
-from wattle_jupyter.host.files import Journal, KeeperLock
+from wattle_jupyter.host.attempt import ENDED, Attempt
+from wattle_jupyter.host.files import Attempts, Journal, KeeperLock
+from wattle_jupyter.host.keeper import Keeper
 from wattle_jupyter.host.pipes import POINT, Pipe, Pump
 from wattle_jupyter.host.protocol import PROTOCOL, Address, Lines, encode, is_own_user, listen
+from wattle_jupyter.host.record import Record
+from wattle_jupyter.host.spawn import Spawner
 from wattle_jupyter.host.timers import Timers
 
 # ruff: noqa: F811
@@ -111,6 +118,67 @@ def test_an_idle_keeper_ends_by_itself_but_not_while_a_server_is_there(store: Pa
         one.say(op="inspect", n=1, rows={})
         assert one.hear() == {"op": "inspected", "n": 1, "facts": []}
     wait_for(lambda: not process.Kernel(frozenset({"subreaper"})).alive(pid, ticks))
+
+
+def start(one: Caller, shell: str) -> str:
+    id = uuid.uuid4().hex
+    spec = {
+        "id": id, "task_run": "t", "run": "r", "n": 1, "round": 1, "epoch": 1, "argv": ["/bin/sh", "-c", shell],
+        "cwd": "/", "env": {"PATH": os.defpath}, "timeout": None, "grace": 1.0, "keep_children": False,
+    }  # fmt: skip
+    one.say(op="start", specs=[spec])
+    return id
+
+
+def alive(pid: int) -> bool:
+    proc = process.look(pid)
+    return proc is not None and proc.state not in "ZX"
+
+
+def test_a_keeper_whose_facts_nobody_acknowledges_ends_and_the_next_one_tells_them(store: Path) -> None:
+    start_keeper(store, "--idle", "0.2")
+    pid = keeper_pid(store)
+    with caller(store) as one:
+        one.own(1, "a")
+        id = start(one, "exit 7")
+        while (one.hear() or {})["facts"][-1]["kind"] != "exited":
+            pass
+    wait_for(lambda: not alive(pid))
+    start_keeper(store, "--idle", "0.2")
+    with caller(store) as two:
+        two.own(2, "b")
+        two.say(op="inspect", n=1, rows={id: process.boot_id()})
+        (fact,) = (two.hear() or {})["facts"]
+        assert (fact["kind"], fact["code"]) == ("exited", 7)
+
+
+def test_a_keeper_goes_on_while_a_task_runs_and_ends_when_its_folder_is_gone(tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    folder.mkdir()
+    start_keeper(folder, "--idle", "0.2")
+    pid = keeper_pid(folder)
+    with caller(folder) as one:
+        one.own(1, "a")
+        start(one, f"while [ ! -e {tmp_path}/go ]; do sleep 0.02; done")
+        assert (one.hear() or {})["facts"][0]["kind"] == "running"
+    shutil.rmtree(folder)
+    time.sleep(0.5)
+    assert alive(pid)
+    (tmp_path / "go").touch()
+    wait_for(lambda: not alive(pid))
+
+
+def test_an_end_that_the_disk_did_not_take_is_held_until_it_is_told(tmp_path: Path) -> None:
+    with listen(str(tmp_path)) as listener:
+        keeper = Keeper(str(tmp_path), KeeperLock(str(tmp_path)), listener, process.Kernel(process.FEATURES), 0.0)
+    assert not keeper._busy()
+    keeper.held["0" * 32] = attempt = Attempt("0" * 32, {"k": "claim"})
+    attempt.state, attempt.record = ENDED, Record(os.open("/dev/full", os.O_RDWR), [], 0)
+    keeper._note(attempt, {"k": "exit"})
+    assert keeper._busy()
+    keeper.acknowledge([attempt.id])
+    assert not keeper._busy()
+    attempt.release()
 
 
 def test_signals_of_a_terminal_do_not_end_a_keeper(store: Path) -> None:
@@ -388,3 +456,22 @@ def test_a_quiet_pipe_rests_between_ticks(make_pipe: Callable[..., Pipe]) -> Non
         assert [key.data for key, _ in outer.select(5)] == [pump.step]
         pump.remove(pipe)
         pump._inner.close()
+
+
+def test_a_task_whose_start_the_disk_does_not_take_runs_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Spawner, attempt: Attempt) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Spawner, "note_start", broken)
+    ended = threading.Event()
+    spawner = Spawner(Attempts(str(tmp_path)), process.Kernel(process.FEATURES), ended.set)
+    attempt = Attempt(uuid.uuid4().hex, {"k": "claim"})
+    attempt.argv, attempt.cwd = ["/bin/sh", "-c", "exit 0"], str(tmp_path)
+    spawner.submit(attempt)
+    assert ended.wait(30)
+    (outcome,) = spawner.outcomes
+    assert (outcome.kind, outcome.why) == ("running", "cannot record its start: [Errno 5] Input/output error")
+    assert os.waitpid(outcome.pid, 0)[1] == 0
+    attempt.release()

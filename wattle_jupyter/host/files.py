@@ -75,6 +75,13 @@ class KeeperLock:
             return False
         return True
 
+    def in_place(self) -> bool:
+        """Is the store still the one that was locked? People delete folders."""
+        try:
+            return os.path.samestat(os.fstat(self._fd), os.stat(self.path))
+        except OSError:
+            return False
+
     def read(self) -> tuple[int, str]:
         """(epoch, owner) of the newest owner ever seen; (0, "") at first."""
         data = os.pread(self._fd, 4096, 0)

@@ -24,37 +24,43 @@ from wattle_jupyter.host.attempt import DRAINING, ENDED, QUEUED, RUNNING, SPAWNI
 from wattle_jupyter.host.desk import Desk
 from wattle_jupyter.host.files import Attempts, Journal, KeeperLock, checked_id
 from wattle_jupyter.host.judge import UNASKED, Judge, exited
-from wattle_jupyter.host.pipes import Pipe, Pump
+from wattle_jupyter.host.pipes import Pipe, Pump, unwritable
 from wattle_jupyter.host.process import Kernel, OomWatch
 from wattle_jupyter.host.record import HEIRLOOM, Line, Record
 from wattle_jupyter.host.spawn import Outcome, Spawner
 from wattle_jupyter.host.timers import Timers
 from wattle_jupyter.host.tree import Trees
+from wattle_jupyter.host.trouble import Trouble
 
 _SWEEP_GRACE = 2.0  # seconds from SIGTERM to SIGKILL for what a task left behind
 _SWEEP_LIMIT = 30.0  # then a process that cannot be killed is left
 _FILES = HEIRLOOM + 64  # open without any task, and the numbers that tasks inherit
 _FILES_PER_SLOT = 4
+_RETRY = 0.5  # seconds until what the machine refused is tried again
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
 class Keeper:
-    """``run`` returns when nothing is held and nobody was connected for ``idle`` seconds."""
+    """``run`` returns when nothing went on and nobody was connected for ``idle`` seconds."""
 
     def __init__(self, store: str, lock: KeeperLock, listener: socket.socket, kernel: Kernel, idle: float) -> None:
         self.kernel = kernel
         self.journal = Journal(store)
         self.held: dict[str, Attempt] = {}
         self.slots = 1
+        self.trouble = Trouble()
         self._idle = idle
         self._idle_since = time.monotonic()
+        self._lock = lock
         self._attempts = Attempts(store)
         self._queue: deque[Attempt] = deque()
         self._live: set[str] = set()
+        self._unrecorded: set[str] = set()  # ended, and the disk did not take a line of it
         self._by_pid: dict[int, Attempt] = {}
         self._early: dict[int, tuple[int, int, int]] = {}  # pid → status, peak, number of the next spawn then
         self._spawning: set[int] = set()  # numbers of spawns under way
         self._turn = 0
+        self._rest_until = 0.0  # monotonic: nothing is started before
         self._outbox: list[Facts] = []
         self._selector = selectors.DefaultSelector()
         self._timers = Timers()
@@ -94,14 +100,25 @@ class Keeper:
 
     def _pause(self) -> float | None:
         times = [at for at in (self._timers.next_at(), self._pump.next_at()) if at is not None]
-        if not self.held and not self.desk.owned:
+        if self._queue and len(self._live) < self.slots:
+            times.append(self._rest_until)
+        if not self._busy():
             times.append(self._idle_since + self._idle)
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _bored(self) -> bool:
-        if self.held or self.desk.owned:
+        if self._busy():
             self._idle_since = time.monotonic()
         return time.monotonic() - self._idle_since >= self._idle
+
+    def _busy(self) -> bool:
+        """Would something be lost if this keeper ended now?
+
+        What is only held until it is acknowledged stands in the records: the next keeper tells it from there.
+        """
+        if self.desk.owned or self._queue or self._live or any(a.lingering for a in self.held.values()):
+            return True
+        return bool(self._unrecorded) and self._lock.in_place()
 
     def _tick(self) -> None:
         now = time.monotonic()
@@ -114,6 +131,12 @@ class Keeper:
         if self._outbox:
             self.desk.tell(self._outbox)
             self._outbox = []
+        if self._pump.trouble:
+            self.trouble.set("logs", self._pump.trouble)
+        else:
+            self.trouble.over("logs")
+        if self.trouble.news():
+            self.desk.tell_trouble(self.trouble.text)
 
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError):  # full: it is awake
@@ -151,7 +174,7 @@ class Keeper:
         self._queue.append(attempt)
 
     def _fill(self) -> None:
-        while self._queue and len(self._live) < self.slots:
+        while self._queue and len(self._live) < self.slots and time.monotonic() >= self._rest_until:
             attempt = self._queue.popleft()
             attempt.state = SPAWNING
             self._turn += 1
@@ -166,6 +189,8 @@ class Keeper:
             early = self._early.pop(outcome.pid, None) if outcome.pid else None
             self._spawning.discard(outcome.attempt.turn)
             if outcome.kind == "running":
+                if outcome.why:
+                    self.journal.write(f"attempt {outcome.attempt.id}: {outcome.why}")
                 self._started(outcome.attempt)
                 # reaped before its start was known, unless that number belonged to an earlier process
                 if early is not None and outcome.attempt.turn < early[2]:
@@ -175,8 +200,19 @@ class Keeper:
         oldest = min(self._spawning, default=self._turn + 1)
         self._early = {pid: entry for pid, entry in self._early.items() if entry[2] > oldest}
 
+    def _put_off(self, attempt: Attempt, why: str) -> None:
+        """The machine lacks what a start takes: room, memory, numbers for files. No task fails for that."""
+        attempt.state = QUEUED
+        self._live.discard(attempt.id)
+        self._queue.appendleft(attempt)
+        self._rest_until = time.monotonic() + _RETRY
+        self.trouble.set(attempt.id, f"tasks cannot be started, and wait: {why}")
+        if attempt.hurry is not None:
+            self.stop(attempt.id, attempt.hurry, attempt.grace)
+
     def _started(self, attempt: Attempt) -> None:
         attempt.state = RUNNING
+        self.trouble.over(attempt.id)
         attempt.argv, attempt.env = [], {}
         self._by_pid[attempt.pid] = attempt
         if attempt.pipe is not None:
@@ -189,6 +225,9 @@ class Keeper:
 
     def _not_started(self, outcome: Outcome) -> None:
         attempt = outcome.attempt
+        if outcome.kind == "later":
+            self._put_off(attempt, outcome.why)
+            return
         if outcome.kind == "known":
             self._live.discard(attempt.id)
             del self.held[attempt.id]
@@ -264,6 +303,7 @@ class Keeper:
                 pipe.drain(time.time())
             except OSError as error:
                 self.journal.write(f"attempt {attempt.id}: log not writable, trying again: {error}")
+                self.trouble.set(attempt.id, unwritable(error))
                 self._timers.set(("drain", attempt.id), time.monotonic() + 0.5)
                 return
         assert attempt.end is not None
@@ -296,6 +336,7 @@ class Keeper:
         self._settle(attempt, end)
 
     def _settle(self, attempt: Attempt, end: Facts) -> None:
+        self.trouble.over(attempt.id)
         attempt.end = end
         attempt.state = ENDED
         attempt.release()
@@ -320,6 +361,7 @@ class Keeper:
         try:
             attempt.write(line)
         except OSError as error:
+            self._unrecorded.add(attempt.id)
             self.journal.write(f"attempt {attempt.id}: cannot record {line['k']}: {error}")
 
     # -------------------------------------------------------------------------------------------------------- stop
@@ -332,11 +374,23 @@ class Keeper:
             return
         if attempt.state == QUEUED:
             self._queue.remove(attempt)
-            self._settle(attempt, self.judge.entomb(id, "", "stopped"))
+            self._call_off(attempt)
         elif attempt.state == SPAWNING:
             attempt.hurry, attempt.grace = how, grace
         elif attempt.state == RUNNING:
             self._stop(attempt, "stopped", how, grace)
+
+    def _call_off(self, attempt: Attempt) -> None:
+        """It was never started. Only this keeper could do that: the disk need not take it at once."""
+        why = "stopped"
+        if attempt.record is not None:  # put off after its claim
+            self._note(attempt, {"k": "never_started", "why": why})
+        else:
+            try:
+                self.judge.entomb(attempt.id, "", why)
+            except OSError as error:
+                self.journal.write(f"attempt {attempt.id}: no tombstone: {error}")
+        self._settle(attempt, attempt.base("never_started") | {"why": why})
 
     def _stop(self, attempt: Attempt, why: str, how: str, grace: float) -> None:
         if attempt.adopted and not self.kernel.alive(attempt.pid, attempt.ticks):
@@ -432,6 +486,7 @@ class Keeper:
             attempt = self.held.get(id)
             if attempt is not None and attempt.state == ENDED:
                 attempt.acknowledged = True
+                self._unrecorded.discard(id)
                 if not attempt.lingering:
                     del self.held[id]
 

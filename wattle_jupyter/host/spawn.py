@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import subprocess
@@ -15,6 +16,7 @@ from wattle_jupyter.host.attempt import Attempt
 from wattle_jupyter.host.files import Attempts
 from wattle_jupyter.host.pipes import FIFO, Pipe
 from wattle_jupyter.host.record import Record
+from wattle_jupyter.host.trouble import passes
 
 EPILOGUE = 'trap : HUP INT TERM; "$@"; c=$?; printf %s "$c" >"$0".tmp && mv "$0".tmp "$0"; exit $c'
 """Keeps the exit code in a file where the kernel cannot tell it to a later keeper. The task itself does not inherit the
@@ -24,7 +26,11 @@ EXIT_FILE = "exit"
 
 
 class Outcome:
-    """What became of a spawn: ``running``, ``known`` (there is a record already) or ``failed`` (``why`` says it)."""
+    """What became of a spawn: ``running``, ``known`` (there is a record already), ``failed``, or ``later``: the machine
+    lacks something that it may have again.
+
+    ``why`` says what went wrong.
+    """
 
     __slots__ = ("attempt", "kind", "pid", "why")
 
@@ -77,7 +83,8 @@ class Spawner:
         child = subprocess.Popen.__new__(subprocess.Popen)
         try:
             try:
-                self.claim(attempt, dir_fd)
+                if attempt.record is None:  # else an earlier try came that far
+                    self.claim(attempt, dir_fd)
             except FileExistsError:
                 return Outcome(attempt, "known")
             try:
@@ -91,31 +98,38 @@ class Spawner:
         attempt.ticks = self._kernel.ticks(child.pid)
         if attempt.timeout is not None:
             attempt.deadline = time.monotonic() + attempt.timeout
-        self.note_start(attempt)
+        try:
+            self.note_start(attempt)
+            trouble = ""
+        except OSError as error:  # it runs all the same: the next keeper would find it by its cookie
+            trouble = f"cannot record its start: {error}"
         if self.limits is not None:
             process.restore_file_limit(child.pid, self.limits)
         process.offer_to_oom_killer(child.pid)
-        return Outcome(attempt, "running", pid=child.pid)
+        return Outcome(attempt, "running", trouble, child.pid)
 
     def claim(self, attempt: Attempt, dir_fd: int) -> None:
         """From here on nobody else starts this attempt. FileExistsError if somebody did."""
         attempt.record = Record.publish(dir_fd, attempt.claim)
 
     def launch(self, attempt: Attempt, dir_fd: int, child: subprocess.Popen[bytes]) -> None:
-        os.mkfifo(FIFO, 0o600, dir_fd=dir_fd)
+        with contextlib.suppress(FileExistsError):  # the claim is ours: so is the FIFO, from an earlier try
+            os.mkfifo(FIFO, 0o600, dir_fd=dir_fd)
         attempt.pipe = Pipe(lambda: self._attempts.open(attempt.id), splice=self._kernel.splice)
         if attempt.record is None:
             raise RuntimeError("launched without a claim")
-        heirloom = attempt.record.heirloom()
         out = os.open(FIFO, os.O_RDWR | os.O_CLOEXEC, dir_fd=dir_fd)
+        heirloom = -1
         try:
+            heirloom = attempt.record.heirloom()
             child.__init__(  # type: ignore[misc]  # made before so that its pid is known when the command cannot start
                 self._argv(attempt), cwd=attempt.cwd, env=attempt.env, start_new_session=True,
                 stdin=self._null, stdout=out, stderr=out, pass_fds=(heirloom,),
             )  # fmt: skip
         finally:
             os.close(out)
-            os.close(heirloom)
+            if heirloom >= 0:
+                os.close(heirloom)
         child.returncode = 0  # the keeper reaps; Popen must not try
 
     def note_start(self, attempt: Attempt) -> None:
@@ -138,6 +152,11 @@ class Spawner:
         return ["/bin/sh", "-c", EPILOGUE, os.path.join(self._attempts.directory(attempt.id), EXIT_FILE), *attempt.argv]
 
     def _failure(self, attempt: Attempt, error: BaseException, pid: int) -> Outcome:
+        if passes(error) and not _wrong_place(error, attempt.cwd):
+            if attempt.pipe is not None:
+                attempt.pipe.close()
+                attempt.pipe = None
+            return Outcome(attempt, "later", str(error), pid)
         return Outcome(attempt, "failed", why_not(error, attempt.argv, attempt.cwd), pid)
 
 
