@@ -69,7 +69,8 @@ def test_a_follower_says_what_it_is_and_who_answers(pair: tuple[ServerProcess, S
     _, _, headers = follower.raw("GET", "runs")
     assert headers["X-Wattle-Owner"] == f"server {owner.pid} {theirs['version']}"
     assert owner.raw("GET", "runs")[2]["X-Wattle-Owner"] is None
-    assert follower.get("health") == {"live": True, "ready": True, "reasons": []}
+    health = follower.get("health")
+    assert (health["live"], health["ready"], health["state"], health["reasons"]) == (True, True, "ok", [])
 
 
 def test_who_started_a_run_at_a_follower_is_kept(pair: tuple[ServerProcess, ServerProcess]) -> None:

@@ -169,8 +169,13 @@ class Client:
     def info(self) -> wire.Info:
         return cast(wire.Info, self.request("GET", "info"))
 
-    def health(self) -> dict[str, Any]:
-        return cast(dict[str, Any], self.request("GET", "health"))
+    def health(self) -> wire.Health:
+        """Is the engine well, and what is wrong: a check for each thing that it needs."""
+        return cast(wire.Health, self.request("GET", "health"))
+
+    def stats(self) -> wire.Stats:
+        """What the engine has done since it was opened, what it has to do, and how long things take."""
+        return cast(wire.Stats, self.request("GET", "stats"))
 
     # ------------------------------------------------------------------------------------------------------- workflows
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from wattle_jupyter.audit import Audit
 from wattle_jupyter.executors import Executor
 from wattle_jupyter.executors.local import LocalExecutor
+from wattle_jupyter.looplag import LoopLag
 from wattle_jupyter.objects import Objects
 from wattle_jupyter.retention import Retention, Rule
 from wattle_jupyter.scheduler import Scheduler
@@ -26,6 +27,7 @@ class Engine:
         self.store = store
         self.scheduler = scheduler
         self.audit = Audit(store.folder, log)
+        self.lag = LoopLag(scheduler.meter.loop_lag.observe)
         rule = Rule(settings.store.keep_runs, settings.store.keep_days)
         self.retention = Retention(scheduler, rule, settings.store.undo_days, log)
         self._sweeping = asyncio.create_task(self.retention.run())
@@ -68,6 +70,7 @@ class Engine:
     async def close(self) -> None:
         """Detach from the executor and close the store. Tasks go on."""
         self._sweeping.cancel()
+        self.lag.stop()
         await asyncio.gather(self._sweeping, return_exceptions=True)
         await self.scheduler.stop()
         await self.store.close()

@@ -19,7 +19,7 @@ from jupyter_server.serverapp import ServerApp
 from tornado.ioloop import PeriodicCallback
 from traitlets import Dict, Unicode
 
-from wattle_jupyter import door, owner, places, settings
+from wattle_jupyter import door, metrics, owner, places, settings
 from wattle_jupyter._version import __version__
 from wattle_jupyter.engine import Engine
 from wattle_jupyter.errors import StoreLocked, WattleError
@@ -116,6 +116,7 @@ class WattleApp(ExtensionApp):
         self.web_settings["wattle_follower"] = None  # what was asked and not answered yet, this server answers itself
         self._set_trouble(None)
         self.engine = engine
+        metrics.expose(engine)
         self.log.info("wattle: owns the store %s", self._folder)
 
     def _follow(self, reason: StoreLocked) -> None:
@@ -153,6 +154,7 @@ class WattleApp(ExtensionApp):
         if self.engine is None:
             return
         engine, self.engine = self.engine, None
+        metrics.withdraw(engine)
         self._shut_door()
         if engine.store.in_place():
             door.close_door(self._folder)
@@ -166,6 +168,7 @@ class WattleApp(ExtensionApp):
     async def _start_over(self, engine: Engine) -> None:
         """The store was taken away: what it held is gone, and whoever comes next finds a new one."""
         self.engine = self.web_settings["wattle_engine"] = None
+        metrics.withdraw(engine)
         self._set_trouble(f"the store {self._folder} was removed while it was in use; a new, empty one is made")
         self._shut_door()
         try:

@@ -41,7 +41,12 @@ _START = ("params", "mode", "priority", "cause")
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(verb="GET", path="info", action="read", summary="Versions and identity of the server.", answer=wire.Info),
-    Operation(verb="GET", path="health", action="read", summary="Is it ready, and if not, why.", answer=dict[str, Any]),
+    Operation(verb="GET", path="health", action="read", summary="Is it ready, and if not, why.", answer=wire.Health),
+    Operation(
+        verb="GET", path="health/ready", action="read", summary="The same; 503 while nothing can be started.",
+        answer=wire.Health,
+    ),
+    Operation(verb="GET", path="stats", action="read", summary="Counts and times since the start.", answer=wire.Stats),
     Operation(verb="GET", path="openapi.json", action="read", summary="This document.", media="application/json"),
     Operation(
         verb="GET", path="workflows", action="read", summary="Current definitions.",

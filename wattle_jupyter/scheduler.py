@@ -27,6 +27,7 @@ from wattle_jupyter.events import Hub
 from wattle_jupyter.executors import Executor, Fact
 from wattle_jupyter.launcher import Launcher
 from wattle_jupyter.liverun import LiveRun, Published, published
+from wattle_jupyter.meter import Meter
 from wattle_jupyter.model import AttemptState, Event, Json, Left, Run, State, Task, Workflow
 from wattle_jupyter.objects import Objects
 from wattle_jupyter.outbox import Outbox
@@ -64,7 +65,9 @@ class Scheduler:
         self.executor = executor
         self.limits = limits
         self.objects = objects or Objects(store.folder / "objects")
+        self.meter = Meter()
         self.trouble: str | None = None
+        self.troubles: dict[str, str] = {}  # by what has it: scheduler, store, executor
         self.live: dict[str, Published] = {}
         self.final_sizes: dict[str, int] = {}  # of logs of attempts that ended lately
         self.on_trouble: list[Callable[[str | None], None]] = []
@@ -76,7 +79,6 @@ class Scheduler:
         self._wake = asyncio.Event()
         self._stopping = False
         self._broken = ""  # the error of our own that ended the loop
-        self._troubles: dict[str, str] = {}  # by what has it: scheduler, store, executor
         self.launcher = Launcher(store.folder, self._environ, limits, self.objects)
         self._outbox = Outbox(executor, partial(self._set_trouble, "executor"))
         self._tasks: list[asyncio.Task[None]] = []
@@ -235,6 +237,7 @@ class Scheduler:
         """Commit, however long the disk refuses, then publish."""
         async with self._order:
             while True:
+                began = time.monotonic()
                 try:
                     events = await self.store.commit(change)
                     break
@@ -244,6 +247,7 @@ class Scheduler:
                         raise
                     await asyncio.sleep(RETRY_COMMIT)
             self._set_trouble("store", None)
+            self.meter.committed(change, time.monotonic() - began)
             self._publish(change, events)
 
     def _publish(self, change: Change, events: Sequence[Event]) -> None:
@@ -261,13 +265,13 @@ class Scheduler:
         self.hub.publish(events)
 
     def _set_trouble(self, of: str, trouble: str | None) -> None:
-        if trouble == self._troubles.get(of):
+        if trouble == self.troubles.get(of):
             return
         if trouble:
-            self._troubles[of] = trouble
+            self.troubles[of] = trouble
         else:
-            del self._troubles[of]
-        self.trouble = next(iter(self._troubles.values()), None)
+            del self.troubles[of]
+        self.trouble = next(iter(self.troubles.values()), None)
         (self._log.error if trouble else self._log.info)("wattle: %s", trouble or f"the {of} works again")
         for tell in self.on_trouble:
             tell(self.trouble)
@@ -340,8 +344,8 @@ class Scheduler:
             raise Unavailable("the server is stopping; ask again in a moment")
         if self._broken:
             raise Unavailable(self._broken)
-        if "store" in self._troubles:
-            raise StoreUnavailable(self._troubles["store"])
+        if "store" in self.troubles:
+            raise StoreUnavailable(self.troubles["store"])
 
     async def _ask(self, tell: Callable[[float], T], asked: Asked | None = None) -> T:
         """Have the loop do something; returns once it is committed."""
@@ -541,6 +545,24 @@ class Scheduler:
     def final_size(self, attempt: str) -> int | None:
         """Size of the log of an attempt that ended lately, None if it may still grow or ended long ago."""
         return self.final_sizes.get(attempt)
+
+    @property
+    def active(self) -> int:
+        """Slots in use."""
+        return self._machine.active
+
+    @property
+    def queued_runs(self) -> int:
+        return self._machine.queued_runs
+
+    @property
+    def queued_tasks(self) -> int:
+        """Task runs that are ready and wait for a slot."""
+        return sum(live.counts["queued"] for live in self._machine.live.values())
+
+    def runs_by_state(self) -> dict[str, int]:
+        """How many runs wait, and how many go on."""
+        return {"queued": self.queued_runs, "running": len(self._machine.live) - self.queued_runs}
 
     @property
     def pending(self) -> bool:

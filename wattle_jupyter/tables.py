@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from html import escape
 
 from wattle_jupyter.model import State
-from wattle_jupyter.wire import RunDetail, RunSummary, TaskEnvironment, TaskRunView, WorkflowDetail, WorkflowSummary
+from wattle_jupyter.objects import size_text
+from wattle_jupyter.wire import (
+    RunDetail,
+    RunSummary,
+    Stats,
+    TaskEnvironment,
+    TaskRunView,
+    WorkflowDetail,
+    WorkflowSummary,
+)
 
 ICONS = {
     "created": "·",
@@ -73,6 +82,51 @@ def duration(took: float) -> str:
         return f"{took:.0f} s"
     minutes, rest = divmod(round(took), 60)
     return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+LATENCIES = {
+    "create": "start a run",
+    "query": "answer a question",
+    "change": "take another change",
+    "queue_wait": "ready task waits for a slot",
+    "start_latency": "start its process",
+    "commit": "commit to disk",
+    "loop_lag": "turn of the event loop",
+}
+"""What each of the times of ``stats`` is the time of."""
+
+
+def stats(found: Stats) -> str:
+    """What the engine has done, and how fast."""
+    now, ended = found["now"], found["runs_ended"]
+    lines = [
+        f"runs   {found['runs']['running']:,} running, {found['runs']['queued']:,} queued; ended: {_counted(ended)}",
+        f"tasks  {now['slots_busy']:,.0f} of {now['slots']:,.0f} slots busy, {now['tasks_queued']:,.0f} wait; "
+        f"attempts ended: {_counted(found['attempts_ended'])}",
+        f"told   {found['events']:,} events; {some(int(now['sockets']), 'page')} listening",
+        f"stored {size_text(found['log_bytes'])} of logs of these attempts; the database has "
+        f"{size_text(now['store_bytes'])}",
+        "",
+    ]
+    rows = [
+        (text, f"{took['count']:,}", *(milliseconds(took[q]) for q in ("p50", "p95", "max")))
+        for name, text in LATENCIES.items()
+        if (took := found["latency"][name])["count"]
+    ]
+    return "\n".join(lines) + columns(("time to", "times", "median", "95 %", "longest"), rows)
+
+
+def _counted(states: Mapping[str, int]) -> str:
+    return ", ".join(f"{number:,} {state}" for state, number in sorted(states.items())) or "none yet"
+
+
+def milliseconds(seconds: float | None) -> str:
+    """``0.3 ms``, ``12 ms``, ``1.4 s``; seconds from the first on."""
+    if seconds is None:
+        return ""
+    if seconds >= 1:
+        return duration(seconds)
+    return f"{seconds * 1000:.1f} ms" if seconds < 0.01 else f"{seconds * 1000:.0f} ms"
 
 
 def some(number: int, word: str) -> str:

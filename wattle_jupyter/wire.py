@@ -274,6 +274,39 @@ class Info(TypedDict):
     user: str
 
 
+class HealthCheck(TypedDict):
+    name: str  # store, executor, disk, queue, loop
+    state: Literal["ok", "degraded", "failed"]
+    reason: str  # and what to do; empty if all is well
+
+
+class Health(TypedDict):
+    live: bool
+    ready: bool  # work that is sent now is started
+    state: Literal["ok", "degraded", "failed"]  # the worst of the checks
+    reasons: list[str]  # of what is not ok
+    checks: list[HealthCheck]
+
+
+class Latency(TypedDict):
+    """How long something took since the engine was opened, in seconds."""
+
+    count: int
+    p50: float | None
+    p95: float | None
+    max: float
+
+
+class Stats(TypedDict):
+    runs: dict[str, int]  # queued, running
+    runs_ended: dict[str, int]  # by state, since the engine was opened; so are the others
+    attempts_ended: dict[str, int]
+    events: int
+    log_bytes: int
+    now: dict[str, float]  # slots, slots_busy, tasks_queued, sockets …; sizes in bytes
+    latency: dict[str, Latency]  # create, query, change, queue_wait, start_latency, commit, loop_lag
+
+
 class ErrorBody(TypedDict):
     success: Literal[False]
     error: str  # name of the class in `errors`

@@ -65,6 +65,7 @@ class Host:
     labels: Mapping[str, str] = field(default_factory=dict)
     state: Literal["up", "starting", "down"] = "up"
     reason: str = ""
+    pid: int | None = None  # of the process that carries attempts out, if it is on this machine
 
 
 class Executor(Protocol):

@@ -147,7 +147,13 @@ class LocalExecutor:
         self._facts.put_nowait(None)
 
     def hosts(self) -> Sequence[Host]:
-        return [Host(name="local", slots=self._slots, boot_id=self._boot, state=self._state, reason=self._reason)]
+        state, reason = self._state, self._reason
+        return [
+            Host(name="local", slots=self._slots, boot_id=self._boot, state=state, reason=reason, pid=self.keeper_pid)
+        ]
+
+    def watch(self, tell: Callable[[str | None], None]) -> None:
+        self._tell = tell
 
     def _set_state(self, state: Literal["up", "starting", "down"], reason: str = "") -> None:
         self._state, self._reason = state, reason

@@ -10,6 +10,8 @@ from wattle_jupyter.handlers import care, logs, meta, objects, runs, search, soc
 HANDLERS: dict[str, type[Any]] = {
     "info": meta.InfoHandler,
     "health": meta.HealthHandler,
+    "health/ready": meta.ReadyHandler,
+    "stats": meta.StatsHandler,
     "openapi.json": meta.OpenApiHandler,
     "workflows": workflows.WorkflowsHandler,
     "workflows/{name}": workflows.WorkflowHandler,

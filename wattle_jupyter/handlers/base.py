@@ -93,6 +93,8 @@ class WattleHandler(APIHandler):
     """Base of all REST handlers. Bodies are refused by size before they are taken in."""
 
     takes_specs = False
+    starts_runs = False
+    lasts = False  # a stream: how long it goes on says nothing
     answers_itself = False  # a follower need not ask the owner
     has_own_answer = False  # of a server that follows another one, when that one does not answer
     own_pages_only = False  # for what a foreign page could pull in as an image or a script
@@ -118,6 +120,12 @@ class WattleHandler(APIHandler):
     @property
     def username(self) -> str:
         return str(self.current_user.username)
+
+    @property
+    def kind(self) -> str:
+        """As what it is counted."""
+        changing = self.request.method in _CHANGING
+        return "create" if changing and self.starts_runs else "change" if changing else "query"
 
     @property
     def key(self) -> str | None:
@@ -146,6 +154,8 @@ class WattleHandler(APIHandler):
     def on_finish(self) -> None:
         """Who asked for a change is written down, whatever came of it. A stranger has no name to write."""
         engine = self.settings.get("wattle_engine")
+        if engine is not None and self.pattern and not self.lasts:
+            engine.scheduler.meter.requests[self.kind].observe(self.request.request_time())
         user = getattr(self, "_jupyter_current_user", None)
         if engine is not None and user is not None and self.pattern and self.request.method in _CHANGING:
             named = self.target or "/".join(unquote(part) for part in self.path_args if part)

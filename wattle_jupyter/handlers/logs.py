@@ -103,6 +103,7 @@ class EventStream(WattleHandler):
     """Server-sent events: the base of all streams that a plain HTTP client can read."""
 
     own_pages_only = True
+    lasts = True
 
     def begin(self) -> None:
         self.set_header("Content-Type", "text/event-stream")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 
-from wattle_jupyter import history, openapi
+from wattle_jupyter import health, history, metrics, openapi
 from wattle_jupyter._version import __version__
 from wattle_jupyter.errors import NotFound, Unavailable
 from wattle_jupyter.events import event_view
 from wattle_jupyter.follower import FOLLOWER
 from wattle_jupyter.handlers.base import WattleHandler, reads
 from wattle_jupyter.handlers.logs import EventStream
-from wattle_jupyter.wire import API_VERSION, Info
+from wattle_jupyter.wire import API_VERSION, Health, HealthCheck, Info
 
 
 class InfoHandler(WattleHandler):
@@ -35,17 +35,37 @@ class InfoHandler(WattleHandler):
 
 
 class HealthHandler(WattleHandler):
+    """Always answered: that it is, is the news that the server lives."""
+
     has_own_answer = True
 
     @reads
     async def get(self) -> None:
+        self.answer(await self.look())
+
+    async def look(self) -> Health:
         try:
             if self.trouble is not None:
                 raise self.trouble
-            trouble = self.engine.scheduler.trouble
+            checks = await health.examine(self.engine)
         except Unavailable as error:
-            trouble = str(error)
-        self.answer({"live": True, "ready": trouble is None, "reasons": [trouble] if trouble else []})
+            checks = [HealthCheck(name="engine", state="failed", reason=str(error))]
+        return health.summed_up(checks)
+
+
+class ReadyHandler(HealthHandler):
+    """The same, with a status that a load balancer or a container's probe understands."""
+
+    @reads
+    async def get(self) -> None:
+        found = await self.look()
+        self.answer(found, 200 if found["ready"] else 503)
+
+
+class StatsHandler(WattleHandler):
+    @reads
+    async def get(self) -> None:
+        self.answer(metrics.stats(self.engine))
 
 
 class OpenApiHandler(WattleHandler):

@@ -110,6 +110,8 @@ class SocketHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
 
     def open(self, *args: Any, **kwargs: Any) -> None:
         super().open(*args, **kwargs)
+        self._meter = self._engine.scheduler.meter
+        self._meter.sockets += 1
         self._logs: dict[str, Subscription] = {}
         self._events: asyncio.Task[None] | None = None
         self._work = asyncio.Event()
@@ -124,9 +126,9 @@ class SocketHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
         for task in (self._pump, self._events):
             if task is not None:
                 task.cancel()
-        for subscription in self._logs.values():
-            subscription.file.close()
-        self._logs.clear()
+        for attempt in list(self._logs):
+            self._unsubscribe(attempt)
+        self._meter.sockets -= 1
         super().on_close()
 
     def _hello(self) -> HelloMessage:
@@ -194,12 +196,14 @@ class SocketHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
         self._unsubscribe(attempt)
         final_size = (found.log_size or 0) if found.state.final else None
         self._logs[attempt] = Subscription(self._engine, attempt, offset, final_size)
+        self._meter.subscriptions += 1
         self._work.set()
 
     def _unsubscribe(self, attempt: str) -> None:
         known = self._logs.pop(attempt, None)
         if known is not None:
             known.file.close()
+            self._meter.subscriptions -= 1
 
     # ------------------------------------------------------------------------------------------------ what goes out
 

@@ -110,6 +110,8 @@ class WorkerHandler(WattleHandler):
 class WorkerStartHandler(WattleHandler):
     """A new run of one worker alone: what it takes from others is what they left when they last ran."""
 
+    starts_runs = True
+
     @executes
     async def post(self, workflow: str, worker: str) -> None:
         body = self.read_object("params")

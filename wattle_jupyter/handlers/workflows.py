@@ -84,6 +84,8 @@ class WorkflowHandler(WattleHandler):
 
 
 class WorkflowStartHandler(WattleHandler):
+    starts_runs = True
+
     @executes
     async def post(self, name: str) -> None:
         body = self.read_object("params", "mode", "priority", "cause")
@@ -103,6 +105,7 @@ class WorkflowTaskEnvironmentHandler(WattleHandler):
 
 class RunsHandler(WattleHandler):
     takes_specs = True
+    starts_runs = True
 
     @reads
     async def get(self) -> None:

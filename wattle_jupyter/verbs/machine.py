@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
+from wattle_jupyter import tables
 from wattle_jupyter.errors import WattleError
 from wattle_jupyter.places import store_dir
 from wattle_jupyter.verbs.scene import BadUsage, Outcome, Scene
@@ -19,6 +20,11 @@ def doctor(args: argparse.Namespace, scene: Scene) -> Outcome:
 
     found = physician.examine(scene.store or store_dir(os.environ))
     return Outcome(text=physician.report(found), data=found, code=0 if found["well"] else 1)
+
+
+def stats(args: argparse.Namespace, scene: Scene) -> Outcome:
+    found = scene.client.stats()
+    return Outcome(text=tables.stats(found), data=found)
 
 
 def serve(args: argparse.Namespace, scene: Scene) -> Outcome:

@@ -103,6 +103,7 @@ TABLE = (
          (arg("run", metavar="RUN", help="its id, or the first 4 or more characters of it"),)),
     Verb("audit", care.audit, "who changed what", ("audit -n 20",),
          (arg("-n", "--number", type=_lines, default=50, metavar="N", help="the newest N (50)"),)),
+    Verb("stats", machine.stats, "how much the engine does, and how fast", ("stats",)),
     Verb("doctor", machine.doctor, "look for what is wrong with the engine", ("doctor",), (_STORE,)),
     Verb("serve", machine.serve, "run the engine without JupyterLab", ("serve --idle 600",),
          (_STORE, arg("--idle", type=_seconds, metavar="SECONDS", help="end after so long idle (600)"))),
