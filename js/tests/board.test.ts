@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import packageJson from '../package.json';
 import type { Answer } from '../src/core/api';
-import { Board, type BoardTimer } from '../src/core/board';
+import { Board } from '../src/core/board';
 import { Catalog } from '../src/core/catalog';
 import type { Connection, EventSink, Feed } from '../src/core/feed';
 import { fromDetail } from '../src/core/reduce';
@@ -152,7 +152,7 @@ describe('the board', () => {
     server = new Server();
     line = new Line();
     clock = new ManualClock();
-    board = new Board(line.feed, new Catalog(server.send), () => 100, clock as BoardTimer);
+    board = new Board(line.feed, new Catalog(server.send), () => 100, clock.after);
     board.look(true);
     board.follow();
     await settle();

@@ -26,13 +26,14 @@ class FakeModel implements CommModel {
   }
 }
 
+const LIFE = new AbortController().signal;
 const HELLO = { type: 'hello', server: '0', api: 1, seq: 5, store: 's', generation: 'g', trouble: null };
 
 test('a log comes through the kernel, whatever else the model says', async () => {
   const model = new FakeModel();
   const life = new AbortController();
   const bytes: number[] = [];
-  commFeed(model).log('x', 0, { bytes: (_, piece) => bytes.push(...piece), end: () => undefined, problem: () => undefined }, life.signal);
+  commFeed(model, LIFE).log('x', 0, { bytes: (_, piece) => bytes.push(...piece), end: () => undefined, problem: () => undefined }, life.signal);
   const { conn } = model.last('open');
   model.say({ type: 'wire', conn: 'another page', text: JSON.stringify(HELLO) });
   expect(model.sent.filter(one => one['type'] === 'wire')).toEqual([]);
@@ -48,7 +49,7 @@ test('a log comes through the kernel, whatever else the model says', async () =>
 
 test('requests go through the kernel and their answers find back', async () => {
   const model = new FakeModel();
-  const feed = commFeed(model);
+  const feed = commFeed(model, LIFE);
   const signal = new AbortController().signal;
   const run = feed.run(RUN, signal);
   const { id, path, method } = model.last('http');
@@ -61,7 +62,7 @@ test('requests go through the kernel and their answers find back', async () => {
 
 test('what acts carries a key, and a name cannot leave its place in the path', async () => {
   const model = new FakeModel();
-  const done = commFeed(model).act(RUN, { verb: 'stop-task', task: '../x?y' });
+  const done = commFeed(model, LIFE).act(RUN, { verb: 'stop-task', task: '../x?y' });
   const { id, path, headers } = model.last('http');
   expect(path).toBe(`runs/${RUN}/tasks/..%2Fx%3Fy/stop`);
   expect((headers as Record<string, string>)['Idempotency-Key']).toMatch(/^[0-9a-f]{32}$/);
@@ -71,7 +72,7 @@ test('what acts carries a key, and a name cannot leave its place in the path', a
 
 test('a failure is told in the words of the server; no answer in those of the kernel', async () => {
   const model = new FakeModel();
-  const feed = commFeed(model);
+  const feed = commFeed(model, LIFE);
   const first = feed.act(RUN, { verb: 'cancel' });
   model.say({ type: 'http', id: model.last('http')['id'], status: 409, body: { success: false, error: 'Conflict', message: 'it has ended', details: {} } });
   await expect(first).rejects.toMatchObject({ status: 409, message: 'it has ended' });

@@ -39,10 +39,16 @@ export class ManualClock implements Clock {
   now = 0;
   random = (): number => 0.5;
 
-  after(ms: number, run: () => void): () => void {
+  after = (ms: number, run: () => void, signal: AbortSignal): void => {
+    if (signal.aborted) return;
     const timer = { at: this.now + ms, run };
     this.timers.push(timer);
-    return () => (this.timers = this.timers.filter(one => one !== timer));
+    signal.addEventListener('abort', () => (this.timers = this.timers.filter(one => one !== timer)));
+  };
+
+  /** How many timers there are. */
+  get waiting(): number {
+    return this.timers.length;
   }
 
   pass(ms: number): void {

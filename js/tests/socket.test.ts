@@ -111,6 +111,28 @@ describe('events', () => {
     expect(heard.seqs).toEqual([7, 4]);
   });
 
+  test('who joins while the connection is away is told to read once it is back, the others are not', async () => {
+    const first = listen();
+    await settle();
+    server.cut();
+    const second = listen();
+    await reconnect();
+    expect([first.resets, second.resets]).toEqual([1, 1]);
+  });
+
+  test('after so many events that reading is cheaper, listeners read anew', async () => {
+    const heard = listen();
+    await settle();
+    server.cut();
+    server.events = [event(20_000)];
+    await reconnect();
+    server.flush();
+    expect([heard.resets, heard.seqs]).toEqual([2, []]);
+    server.events.push(event(20_001));
+    server.flush();
+    expect(heard.seqs).toEqual([20_001]);
+  });
+
   test('another store makes listeners read anew', async () => {
     const heard = listen();
     await settle();
@@ -240,6 +262,35 @@ describe('connection', () => {
     server.cut();
     socket.retryNow();
     expect(server.opened).toBe(2);
+  });
+
+  test('while it rests there is no connection and no timer; then it goes on where it stopped', async () => {
+    const heard = listen();
+    server.logs.set('x', { bytes: [1, 2, 3], ended: false });
+    const read = readLog('x');
+    await settle();
+    server.events.push(event(1));
+    server.flush(2);
+    socket.rest();
+    expect(server.line).toBeNull();
+    server.events.push(event(2));
+    clock.pass(600_000);
+    socket.retryNow();
+    expect([server.opened, clock.waiting]).toEqual([1, 0]);
+    socket.wake();
+    await settle();
+    server.flush();
+    expect([heard.seqs, heard.resets, read.bytes]).toEqual([[1, 2], 1, [1, 2, 3]]);
+  });
+
+  test('a rest while it waits to try again ends the waiting', async () => {
+    watch();
+    await settle();
+    server.refuse = true;
+    server.cut();
+    socket.rest();
+    clock.pass(600_000);
+    expect([server.opened, clock.waiting]).toEqual([1, 0]);
   });
 
   test('it closes when nobody listens and opens again for the next', async () => {

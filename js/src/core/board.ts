@@ -1,5 +1,6 @@
 import { troubleOf, type Catalog, type Trouble } from './catalog';
 import type { Connection, EventSink, Feed } from './feed';
+import { after, type After } from './lifetime';
 import { fromDetail } from './reduce';
 import { ALL, RunList, type RunQuery } from './runlist';
 import type { EventView, Info, RunDetail, RunSummary, WorkflowSummary } from './wire';
@@ -23,17 +24,6 @@ export interface BoardState {
   running: number;
 }
 
-export interface BoardTimer {
-  after(ms: number, run: () => void): () => void;
-}
-
-const browserTimer: BoardTimer = {
-  after(ms, run) {
-    const timer = setTimeout(run, ms);
-    return () => clearTimeout(timer);
-  }
-};
-
 const FIRST_LOOK = 1_200; // ms: without a connection by then, a request says what is wrong
 const GATHER = 40; // ms in which rows that come into sight are asked for together
 const AGAIN = 3_000; // ms until a list is asked for again that could not be read though the connection stands
@@ -54,7 +44,7 @@ export class Board {
   private readonly asked = new Set<number>(); // pages
   private session: AbortController | null = null;
   private reading: AbortController | null = null;
-  private cancelGather: (() => void) | null = null;
+  private gathering = false;
   private looking = false;
   private stale = false; // events are missing between the list and now
 
@@ -63,7 +53,7 @@ export class Board {
     private readonly catalog: Catalog,
     /** Rows that one request brings. */
     private readonly pageSize: () => number = () => 100,
-    private readonly timer: BoardTimer = browserTimer
+    private readonly timer: After = after
   ) {}
 
   get current(): BoardState {
@@ -104,6 +94,7 @@ export class Board {
     this.reading = null;
     this.session?.abort();
     this.session = null;
+    this.gathering = false;
     this.asked.clear();
   }
 
@@ -129,7 +120,7 @@ export class Board {
   /** A row that is not known came into sight. Returns what to call when it is no longer. */
   want(index: number): () => void {
     this.wanted.set(index, (this.wanted.get(index) ?? 0) + 1);
-    this.cancelGather ??= this.timer.after(GATHER, () => this.gather());
+    this.gatherSoon();
     return () => {
       const left = (this.wanted.get(index) ?? 1) - 1;
       if (left > 0) this.wanted.set(index, left);
@@ -182,13 +173,19 @@ export class Board {
         this.stale = false;
         runs.place(page * size, data, pagination.total);
         this.become({ runs, problem: null });
-        if (this.wanted.size > 0) this.cancelGather ??= this.timer.after(GATHER, () => this.gather());
+        if (this.wanted.size > 0) this.gatherSoon();
       };
     });
   }
 
+  private gatherSoon(): void {
+    if (this.gathering || this.session === null) return;
+    this.gathering = true;
+    this.timer(GATHER, () => this.gather(), this.session.signal);
+  }
+
   private gather(): void {
-    this.cancelGather = null;
+    this.gathering = false;
     const { runs } = this.state;
     if (runs === null || this.reading === null) return;
     const size = this.pageSize();
@@ -221,10 +218,7 @@ export class Board {
   }
 
   private later(ms: number, run: () => void): void {
-    const session = this.session;
-    if (session === null) return;
-    const cancel = this.timer.after(ms, () => session.signal.aborted || run());
-    session.signal.addEventListener('abort', cancel, { once: true });
+    if (this.session !== null) this.timer(ms, run, this.session.signal);
   }
 
   // ---------------------------------------------------------------------------------------------------- hearing

@@ -24,6 +24,8 @@
 
 import { Api, ApiError, randomId, type Answer, type Send } from './api';
 import type { Feed } from './feed';
+import { after } from './lifetime';
+import { feedOver } from './live';
 import { Socket, type Open } from './socket';
 
 /** What is used of anywidget's model. */
@@ -44,19 +46,9 @@ interface Incoming {
 
 const ANSWER_WITHIN = 60_000; // ms; a busy kernel may answer late
 
-export function commFeed(model: CommModel): Feed {
-  const socket = new Socket(commOpen(model));
-  const api = new Api(commSend(model));
-  return {
-    watch: (on, signal) => socket.watch(on, signal),
-    events: (run, sink, signal) => socket.events(run, sink, signal),
-    log: (attempt, offset, sink, signal) => socket.log(attempt, offset, sink, signal),
-    run: (run, signal) => api.run(run, signal),
-    task: (run, task, signal) => api.task(run, task, signal),
-    act: (run, verb) => api.act(run, verb),
-    logPage: (of, offset, limit, signal) => api.logPage(of, offset, limit, signal),
-    logUrl: () => null
-  };
+/** Until the signal. */
+export function commFeed(model: CommModel, life: AbortSignal): Feed {
+  return feedOver(new Socket(commOpen(model)), new Api(commSend(model)), () => null, life);
 }
 
 function commOpen(model: CommModel): Open {
@@ -65,18 +57,28 @@ function commOpen(model: CommModel): Open {
     const hear = (content: unknown, buffers: DataView[]): void => {
       const message = content as Incoming;
       if (message.conn !== conn) return;
-      if (message.type === 'closed') on.closed();
+      if (message.type === 'closed') end();
       else if (typeof message.text === 'string') on.text(message.text);
       else if (buffers[0] !== undefined) on.binary(copied(buffers[0]));
     };
+    const tell = (message: object): void => {
+      try {
+        model.send(message);
+      } catch {
+        queueMicrotask(end); // the kernel is gone, and the comm with it
+      }
+    };
+    const end = (): void => {
+      model.off('msg:custom', hear);
+      on.closed();
+    };
     model.on('msg:custom', hear);
-    model.send({ type: 'open', conn });
+    tell({ type: 'open', conn });
     return {
-      send: text => model.send({ type: 'wire', conn, text }),
+      send: text => tell({ type: 'wire', conn, text }),
       close: () => {
-        model.off('msg:custom', hear);
-        model.send({ type: 'close', conn });
-        on.closed();
+        tell({ type: 'close', conn });
+        end();
       }
     };
   };
@@ -90,9 +92,9 @@ function commSend(model: CommModel): Send {
   return (method, path, body, headers, signal) =>
     new Promise<Answer>((resolve, reject) => {
       const id = randomId();
+      const life = new AbortController();
       const done = (finish: () => void): void => {
-        model.off('msg:custom', hear);
-        clearTimeout(timer);
+        life.abort();
         finish();
       };
       const fail = (reason: string): void => done(() => reject(new ApiError(0, 'NoAnswer', reason)));
@@ -102,9 +104,17 @@ function commSend(model: CommModel): Send {
         if (message.status === 0) fail(String(message.body));
         else done(() => resolve({ status: Number(message.status), body: message.body ?? null }));
       };
-      const timer = setTimeout(() => fail('The kernel did not answer: is it busy or gone?'), ANSWER_WITHIN);
-      signal?.addEventListener('abort', () => fail('no longer wanted'), { once: true });
+      if (signal?.aborted) return fail(UNWANTED);
+      signal?.addEventListener('abort', () => fail(UNWANTED), { signal: life.signal });
+      after(ANSWER_WITHIN, () => fail('The kernel did not answer: is it busy or gone?'), life.signal);
       model.on('msg:custom', hear);
-      model.send({ type: 'http', id, method, path, body, headers });
+      life.signal.addEventListener('abort', () => model.off('msg:custom', hear), { once: true });
+      try {
+        model.send({ type: 'http', id, method, path, body, headers });
+      } catch {
+        fail('The kernel is gone.');
+      }
     });
 }
+
+const UNWANTED = 'no longer wanted';

@@ -1,15 +1,20 @@
 import { Api } from './api';
-import type { Feed } from './feed';
+import type { Feed, LogOf } from './feed';
+import { PAGE, Presence, watchPage } from './lifetime';
 import { downloadUrl, pageSend, socketUrl, type Page } from './page';
 import { Socket, type Open } from './socket';
 
-/** The feed straight from the Jupyter server that served the page. */
-export function pageFeed(page: Page): Feed {
-  const socket = new Socket(webSocketOpen(() => socketUrl(page)));
-  const api = new Api(pageSend(page));
-  // a tab that wakes up or a network that returns need not sit out the back-off; lives as long as the page
-  window.addEventListener('online', () => socket.retryNow());
-  document.addEventListener('visibilitychange', () => document.hidden || socket.retryNow());
+/** A feed over a socket and requests, until the signal. It rests while nobody can see the page. */
+export function feedOver(socket: Socket, api: Api, logUrl: (of: LogOf) => string | null, life: AbortSignal): Feed {
+  const presence = new Presence(() => socket.wake(), () => socket.rest());
+  presence.set(true); // a page that is opened in the background still reads what it shows
+  const look = (seen: boolean): void => {
+    presence.set(seen);
+    if (seen) socket.retryNow();
+  };
+  watchPage(look, life);
+  // a network that returns need not sit out the back-off
+  window.addEventListener('online', () => socket.retryNow(), { signal: life });
   return {
     watch: (on, signal) => socket.watch(on, signal),
     events: (run, sink, signal) => socket.events(run, sink, signal),
@@ -18,8 +23,14 @@ export function pageFeed(page: Page): Feed {
     task: (run, task, signal) => api.task(run, task, signal),
     act: (run, verb) => api.act(run, verb),
     logPage: (of, offset, limit, signal) => api.logPage(of, offset, limit, signal),
-    logUrl: of => downloadUrl(page, of)
+    logUrl
   };
+}
+
+/** The feed straight from the Jupyter server that served the page. */
+export function pageFeed(page: Page, life: AbortSignal = PAGE): Feed {
+  const socket = new Socket(webSocketOpen(() => socketUrl(page)));
+  return feedOver(socket, new Api(pageSend(page)), of => downloadUrl(page, of), life);
 }
 
 const FEEDS = Symbol.for('wattle-jupyter.feeds.v1');

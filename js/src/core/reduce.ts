@@ -75,7 +75,12 @@ export function toSaved(state: RunState): SavedRun {
   };
 }
 
-const isState = (state: unknown): boolean => state === null || (typeof state === 'string' && state in NO_COUNTS);
+const isState = (state: unknown): boolean => state === null || (typeof state === 'string' && Object.hasOwn(NO_COUNTS, state));
+
+const isKind = (kind: unknown): boolean => kind === undefined || kind === 'data' || kind === 'order';
+
+/** Whether it is the id of a run: what comes from files becomes part of addresses. */
+export const isRunId = (id: unknown): id is string => typeof id === 'string' && /^[0-9a-f]{32}$/.test(id);
 
 /** Data of an output, if it is what this version can draw. */
 export function isSavedRun(data: unknown): data is SavedRun {
@@ -86,9 +91,9 @@ export function isSavedRun(data: unknown): data is SavedRun {
     saved.version === 1 &&
     typeof saved.workflow === 'string' &&
     Array.isArray(saved.tasks) &&
-    saved.tasks.every(task => typeof task?.task === 'string' && isState(task.state)) &&
+    saved.tasks.every(task => typeof task?.task === 'string' && typeof task.reason === 'string' && isState(task.state)) &&
     isState(saved.state) &&
     Array.isArray(saved.edges) &&
-    saved.edges.every(edge => typeof edge?.src === 'string' && typeof edge.dst === 'string')
+    saved.edges.every(edge => typeof edge?.src === 'string' && typeof edge.dst === 'string' && isKind(edge.kind))
   );
 }

@@ -1,5 +1,6 @@
 import { ApiError } from './api';
 import type { Feed } from './feed';
+import { after } from './lifetime';
 import { fromDetail, reduce, type RunState } from './reduce';
 import type { EventView } from './wire';
 
@@ -32,7 +33,7 @@ export function followRun(feed: Feed, run: string, sink: RunSink, signal: AbortS
       if (signal.aborted || mine !== reading) return;
       const gone = error instanceof ApiError && error.status >= 400 && error.status < 500 && error.status !== 429;
       sink.problem(error instanceof Error ? error.message : String(error), gone);
-      if (!gone) later(load, RETRY_AFTER, signal);
+      if (!gone) after(RETRY_AFTER, () => void load(), signal);
     }
   };
 
@@ -53,10 +54,5 @@ export function followRun(feed: Feed, run: string, sink: RunSink, signal: AbortS
     },
     signal
   );
-  later(() => (reading === 0 ? load() : undefined), FIRST_LOOK, signal);
-}
-
-function later(run: () => Promise<void> | undefined, ms: number, signal: AbortSignal): void {
-  const timer = setTimeout(() => void run(), ms);
-  signal.addEventListener('abort', () => clearTimeout(timer), { once: true });
+  after(FIRST_LOOK, () => void (reading === 0 && load()), signal);
 }

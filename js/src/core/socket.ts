@@ -1,4 +1,5 @@
 import type { Connection, EventSink, Link, LogSink } from './feed';
+import { after, type After } from './lifetime';
 import { API_VERSION, type ClientMessage, type HelloMessage, type ServerMessage } from './wire';
 
 /** One connection, whatever carries it: a WebSocket, or a kernel's comm. */
@@ -17,27 +18,29 @@ export interface WireEvents {
 export type Open = (on: WireEvents) => Wire;
 
 export interface Clock {
-  after(ms: number, run: () => void): () => void;
+  after: After;
   random(): number;
 }
 
-const browserClock: Clock = {
-  after(ms, run) {
-    const timer = setTimeout(run, ms);
-    return () => clearTimeout(timer);
-  },
-  random: Math.random
-};
+const browserClock: Clock = { after, random: Math.random };
 
 const FIRST_DELAY = 250; // ms
 const LONGEST_DELAY = 15_000;
 const HELLO_WITHIN = 10_000;
 const TRIES_BEFORE_OFFLINE = 5; // about ten seconds
+const TOO_MANY = 10_000; // events that were missed: to read anew costs less than to hear them all
 
 interface Reader {
   sink: LogSink;
   next: number;
   ended: boolean;
+}
+
+interface Listener {
+  run: string | null;
+  sink: EventSink;
+  /** It knows from where on its events come. */
+  begun: boolean;
 }
 
 /** The readers of one attempt's log share one subscription; `from` is where the newest one began to answer. */
@@ -51,18 +54,20 @@ interface LogFlow {
  * Events and logs over a connection that may break at any time.
  *
  * It opens when somebody listens and closes when nobody does. After a break it goes on after the newest event and at
- * the next byte of each log, so nothing is lost; what comes twice is dropped by number and offset.
+ * the next byte of each log, so nothing is lost; what comes twice is dropped by number and offset. After a long one
+ * listeners are told to read anew.
  */
 export class Socket {
   private wire: Wire | null = null;
   private connection: Connection = { link: 'waiting', trouble: null, store: null };
   private readonly watchers = new Set<(connection: Connection) => void>();
-  private readonly sinks = new Set<{ run: string | null; sink: EventSink }>();
+  private readonly sinks = new Set<Listener>();
   private readonly flows = new Map<string, LogFlow>();
   private seq: number | null = null;
   private tries = 0;
   private timerIsDue = true; // the back-off is over
-  private cancelTimer: () => void = () => undefined;
+  private timing = new AbortController(); // of the one timer there is at a time
+  private resting = false;
 
   constructor(
     private readonly open: Open,
@@ -75,8 +80,9 @@ export class Socket {
   }
 
   events(run: string | null, sink: EventSink, signal: AbortSignal): void {
-    this.during(signal, this.sinks, { run, sink });
-    if (this.connection.link === 'live' && !signal.aborted) sink.reset();
+    const begun = this.connection.link === 'live';
+    this.during(signal, this.sinks, { run, sink, begun });
+    if (begun && !signal.aborted) sink.reset();
   }
 
   log(attempt: string, offset: number, sink: LogSink, signal: AbortSignal): void {
@@ -98,6 +104,19 @@ export class Socket {
     this.connect();
   }
 
+  /** Nobody can see what comes: end the connection. Everybody's place is kept. */
+  rest(): void {
+    if (this.resting) return;
+    this.resting = true;
+    this.hangUp();
+  }
+
+  /** Somebody can see it again: go on where it stopped. */
+  wake(): void {
+    this.resting = false;
+    this.retryNow();
+  }
+
   private get wanted(): boolean {
     return this.sinks.size > 0 || this.flows.size > 0 || this.watchers.size > 0;
   }
@@ -106,14 +125,11 @@ export class Socket {
     if (signal.aborted) return;
     all.add(one);
     this.connect();
-    signal.addEventListener(
-      'abort',
-      () => {
-        all.delete(one);
-        this.closeIfUnwanted();
-      },
-      { once: true }
-    );
+    const gone = (): void => {
+      all.delete(one);
+      this.closeIfUnwanted();
+    };
+    signal.addEventListener('abort', gone, { once: true });
   }
 
   private drop(attempt: string, flow: LogFlow, reader: Reader): void {
@@ -128,19 +144,28 @@ export class Socket {
 
   private closeIfUnwanted(): void {
     if (this.wanted) return;
+    this.hangUp();
+    this.seq = null; // nobody follows: the next one begins with what the server says then
+  }
+
+  private hangUp(): void {
     this.cancelTimer();
     const wire = this.wire;
     this.wire = null;
     wire?.close();
     this.connection = { ...this.connection, link: 'waiting' };
-    this.seq = null; // nobody follows: the next one begins with what the server says then
     this.tries = 0;
+  }
+
+  private cancelTimer(): void {
+    this.timing.abort();
+    this.timing = new AbortController();
   }
 
   // ------------------------------------------------------------------------------------------------- connecting
 
   private connect(): void {
-    if (this.wire !== null || (this.tries > 0 && !this.timerIsDue)) return;
+    if (this.wire !== null || this.resting || (this.tries > 0 && !this.timerIsDue)) return;
     this.timerIsDue = false;
     const on: WireEvents = {
       text: text => this.wire === wire && this.hear(JSON.parse(text) as ServerMessage),
@@ -151,7 +176,7 @@ export class Socket {
     wire = this.open(on);
     this.wire = wire;
     // also finds a wire that failed before `open` returned
-    this.cancelTimer = this.clock.after(HELLO_WITHIN, () => this.giveUp());
+    this.clock.after(HELLO_WITHIN, () => this.giveUp(), this.timing.signal);
   }
 
   private giveUp(): void {
@@ -168,10 +193,11 @@ export class Socket {
     this.become(this.tries > TRIES_BEFORE_OFFLINE ? 'offline' : 'reconnecting');
     const delay = Math.min(LONGEST_DELAY, FIRST_DELAY * 2 ** (this.tries - 1));
     this.timerIsDue = false;
-    this.cancelTimer = this.clock.after(delay * (0.5 + this.clock.random() / 2), () => {
+    const again = (): void => {
       this.timerIsDue = true;
       this.connect();
-    });
+    };
+    this.clock.after(delay * (0.5 + this.clock.random() / 2), again, this.timing.signal);
   }
 
   private become(link: Link, more: Partial<Connection> = {}): void {
@@ -202,13 +228,17 @@ export class Socket {
     }
     const other = this.connection.store !== null && this.connection.store !== hello.store;
     // an older or other store: what we knew is not its past
-    const past = this.seq !== null && !other && this.seq <= hello.seq;
+    const past = this.seq !== null && !other && this.seq <= hello.seq && hello.seq - this.seq <= TOO_MANY;
     if (!past) this.seq = hello.seq;
     this.tries = 0;
     this.become('live', { trouble: hello.trouble, store: hello.store });
     this.say({ type: 'since', seq: this.seq ?? hello.seq });
     for (const [attempt, flow] of this.flows) this.subscribe(attempt, flow);
-    if (!past) for (const { sink } of [...this.sinks]) sink.reset();
+    for (const listener of [...this.sinks]) {
+      if (past && listener.begun) continue;
+      listener.begun = true;
+      listener.sink.reset();
+    }
   }
 
   private deliver(events: ServerEvents): void {

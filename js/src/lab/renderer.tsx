@@ -5,7 +5,7 @@ import { sharedFeed } from '../core/live';
 import { findPage } from '../core/page';
 import { NODE, picture } from '../core/picture';
 import { arrange, MOST_AT_ONCE } from '../core/places';
-import { isSavedRun, toSaved, type RunState } from '../core/reduce';
+import { isRunId, isSavedRun, toSaved, type RunState } from '../core/reduce';
 import { breath } from '../core/slices';
 import { RUN_MIME, type SavedRun } from '../core/wire';
 import { trans } from '../core/words';
@@ -23,8 +23,7 @@ interface OutputMetadata {
 /** Draws a run in an output: live where the server knows it, as it was saved elsewhere. */
 export class RunRenderer extends Widget implements IRenderMime.IRenderer {
   private model: IRenderMime.IMimeModel | null = null;
-  private readonly disposing = new AbortController();
-  private readonly stopListening: () => void;
+  private readonly life = new AbortController();
 
   constructor(
     private readonly settings: Settings,
@@ -32,7 +31,8 @@ export class RunRenderer extends Widget implements IRenderMime.IRenderer {
   ) {
     super();
     this.addClass('jp-wattle-output');
-    this.stopListening = settings.listen(() => this.draw());
+    const stopListening = settings.listen(() => this.draw());
+    this.life.signal.addEventListener('abort', stopListening, { once: true });
   }
 
   renderModel(model: IRenderMime.IMimeModel): Promise<void> {
@@ -47,8 +47,7 @@ export class RunRenderer extends Widget implements IRenderMime.IRenderer {
 
   override dispose(): void {
     if (this.isDisposed) return;
-    this.disposing.abort();
-    this.stopListening();
+    this.life.abort();
     render(null, this.node);
     super.dispose();
   }
@@ -79,7 +78,7 @@ export class RunRenderer extends Widget implements IRenderMime.IRenderer {
   private readonly keep = async (state: RunState): Promise<void> => {
     if (!this.shows(state)) return;
     const names = state.tasks.map(task => task.task);
-    const placed = await arrange(names, state.edges, NODE, this.disposing.signal);
+    const placed = await arrange(names, state.edges, NODE, this.life.signal);
     await breath(); // the end is being drawn just now
     const model = this.model;
     if (placed === null || model === null || !this.shows(state)) return;
@@ -100,7 +99,7 @@ export class RunRenderer extends Widget implements IRenderMime.IRenderer {
 function outputMetadata(model: IRenderMime.IMimeModel): OutputMetadata {
   const { run, store, final } = (model.metadata['wattle'] ?? {}) as Record<string, unknown>;
   return {
-    ...(typeof run === 'string' && run !== '' ? { run } : {}),
+    ...(isRunId(run) ? { run } : {}),
     ...(typeof store === 'string' ? { store } : {}),
     ...(typeof final === 'object' && final !== null ? { final: final as SavedRun & { svg: string } } : {})
   };

@@ -2,11 +2,11 @@ import { Widget } from '@lumino/widgets';
 import { render } from 'preact';
 import type { Feed } from '../core/feed';
 import { plainReason } from '../core/format';
+import { Presence, watchPage } from '../core/lifetime';
 import type { RunSummary } from '../core/wire';
 import { stateWord } from '../core/states';
 import { RunPage, type PagePlace } from '../ui/RunPage';
 import { stateIcon, wattleIcon } from './icons';
-import { Presence } from './presence';
 import type { Settings } from './settings';
 
 const GRACE = 60_000; // ms: a log that was scrolled stays so for who comes back soon
@@ -17,7 +17,7 @@ export class RunPageWidget extends Widget {
   private place: PagePlace = { task: null, share: 0.5 };
   private shown = false;
   private readonly presence: Presence;
-  private readonly stopListening: () => void;
+  private readonly life = new AbortController();
 
   constructor(
     readonly run: string,
@@ -31,8 +31,9 @@ export class RunPageWidget extends Widget {
     this.title.label = run.slice(0, 8);
     this.title.closable = true;
     this.presence = new Presence(() => this.appear(true), () => this.appear(false), GRACE);
-    this.stopListening = settings.listen(() => this.draw());
-    document.addEventListener('visibilitychange', this.look);
+    const stopListening = settings.listen(() => this.draw());
+    this.life.signal.addEventListener('abort', stopListening, { once: true });
+    watchPage(this.look, this.life.signal);
   }
 
   /** What is known of the run, from whoever knows. */
@@ -45,8 +46,7 @@ export class RunPageWidget extends Widget {
 
   override dispose(): void {
     if (this.isDisposed) return;
-    document.removeEventListener('visibilitychange', this.look);
-    this.stopListening();
+    this.life.abort();
     this.presence.end();
     super.dispose();
   }

@@ -1,10 +1,10 @@
 import { Widget } from '@lumino/widgets';
 import { render } from 'preact';
 import type { Board } from '../core/board';
+import { Presence, watchPage } from '../core/lifetime';
 import { trans } from '../core/words';
 import { Sidebar } from '../ui/Sidebar';
 import { wattleIcon } from './icons';
-import { Presence } from './presence';
 
 export const SIDEBAR = 'wattle-sidebar';
 
@@ -19,7 +19,7 @@ export interface SidebarHandlers {
 export class SidebarWidget extends Widget {
   /** Id of the run that menus and keys act on. */
   active: string | null = null;
-  private readonly stopCounting: () => void;
+  private readonly life = new AbortController();
   private readonly presence: Presence;
 
   constructor(
@@ -35,15 +35,15 @@ export class SidebarWidget extends Widget {
     this.node.setAttribute('aria-label', trans.__('Wattle'));
     this.title.icon = wattleIcon;
     this.title.className = 'jp-wattle-tab';
-    this.stopCounting = board.listen(() => this.count());
+    const stopCounting = board.listen(() => this.count());
+    this.life.signal.addEventListener('abort', stopCounting, { once: true });
     this.presence = new Presence(() => board.follow(), () => board.rest());
-    document.addEventListener('visibilitychange', this.seen);
     this.count();
   }
 
   /** Begin to follow the server. */
   begin(): void {
-    this.seen();
+    watchPage(seen => this.presence.set(seen), this.life.signal);
   }
 
   /** The number of running runs on the tab. */
@@ -60,8 +60,7 @@ export class SidebarWidget extends Widget {
 
   override dispose(): void {
     if (this.isDisposed) return;
-    document.removeEventListener('visibilitychange', this.seen);
-    this.stopCounting();
+    this.life.abort();
     this.presence.end();
     render(null, this.node);
     super.dispose();
@@ -95,8 +94,6 @@ export class SidebarWidget extends Widget {
     };
     focus();
   }
-
-  private readonly seen = (): void => this.presence.set(!document.hidden);
 
   private draw(): void {
     const { isVisible, board, active } = this;

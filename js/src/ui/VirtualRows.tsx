@@ -101,12 +101,13 @@ function watchBox(
     expected.current = -1;
     onScrolled(top + element.clientHeight >= element.scrollHeight - 4);
   };
-  element.addEventListener('scroll', scrolled, { passive: true });
+  const ended = new AbortController();
+  element.addEventListener('scroll', scrolled, { passive: true, signal: ended.signal });
   const observer = typeof ResizeObserver === 'undefined' ? null : new ResizeObserver(() => frame.ask());
   observer?.observe(element);
   frame.ask();
   return () => {
-    element.removeEventListener('scroll', scrolled);
+    ended.abort();
     observer?.disconnect();
     frame.stop();
   };

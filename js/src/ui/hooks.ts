@@ -8,6 +8,7 @@ const hands = new Set<(now: number) => void>();
 let ticking: ReturnType<typeof setInterval> | undefined;
 
 function tick(): void {
+  if (document.hidden) return; // nobody sees it
   const now = Date.now();
   for (const set of [...hands]) set(now);
 }
@@ -131,4 +132,20 @@ export function useWidth<T extends Element>(): [MutableRef<T | null>, number] {
     return () => observer.disconnect();
   }, []);
   return [ref, width];
+}
+
+const SUPPRESS = 'data-lm-suppress-shortcuts'; // JupyterLab's own mark for it
+
+/** Keys without Ctrl, Alt or Meta that are pressed inside `box` are its own: a notebook around it must not act on them. */
+export function useOwnKeys(box: { current: Element | null }): void {
+  useEffect(() => {
+    const ended = new AbortController();
+    const mark = (event: KeyboardEvent): void => {
+      const inside = box.current?.contains(event.target as Node) === true;
+      if (inside) box.current?.toggleAttribute(SUPPRESS, !event.ctrlKey && !event.altKey && !event.metaKey);
+    };
+    // before JupyterLab, which listens on the document
+    window.addEventListener('keydown', mark, { capture: true, signal: ended.signal });
+    return () => ended.abort();
+  }, []);
 }
