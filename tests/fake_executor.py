@@ -72,6 +72,9 @@ class FakeExecutor:
     def hosts(self) -> Sequence[Host]:
         return [Host(name="here", slots=8, boot_id=BOOT)]
 
+    def watch(self, tell: Callable[[str | None], None]) -> None:
+        self.hinder = tell
+
     def tell(self, *facts: Fact) -> None:
         if facts:
             self._told.put_nowait(list(facts))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -56,6 +57,18 @@ def test_long_names_are_cut_and_strange_ones_stay_on_their_line(tmp_path: Path) 
     assert found["target"].startswith("a\n\x1b[31mxxx")
     assert len(found["target"]) == 200
     assert len((tmp_path / "audit.log").read_bytes().splitlines()) == 1
+
+
+def test_half_a_line_on_a_full_disk_spoils_no_other_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    audit = Audit(tmp_path, LOG)
+    audit.note(entry(1))
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:20]))
+    audit.note(entry(2))
+    monkeypatch.undo()
+    audit.note(entry(3))
+    assert (tmp_path / "audit.log").read_text().count("\n") == 2
+    assert audit.newest(9) == [entry(3), entry(1)]
 
 
 def test_a_disk_that_does_not_take_it_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

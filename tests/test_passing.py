@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from payloads import cell, function, notebook, of
 from processes import EngineProcess, until
 
+from wattle_jupyter import passing
 from wattle_jupyter.client import Client
 from wattle_jupyter.errors import Conflict, NotFound, RunFailed, SpecError
 from wattle_jupyter.run import Run
@@ -338,3 +340,24 @@ def test_an_array_of_200_mb_goes_through_without_filling_the_server(
     found = run["make"].result()
     assert (found.nbytes, bool((found == numpy.arange(25_000_000)).all())) == (200_000_000, True)
     assert process.memory_info().rss - before < 100 << 20
+
+
+def test_a_task_waits_for_room_to_leave_its_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The disk takes half a line, then nothing, then all: what stands in the file in the end is the whole line, once."""
+    told = iter((9, errno.ENOSPC))
+    write = os.write
+
+    def crowded(fd: int, data: bytes) -> int:
+        what = next(told, None)
+        if what == errno.ENOSPC:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(fd, data if what is None else data[:what])
+
+    monkeypatch.setenv("WATTLE_OUTPUT", str(tmp_path / "output"))
+    monkeypatch.setattr(passing, "ROOM", 0.0)
+    monkeypatch.setattr(os, "write", crowded)
+    passing.leave("loss", 0.25)
+    assert (tmp_path / "output").read_text() == '{"loss": 0.25}\n'
+    assert capsys.readouterr().err == "wattle: No space left on device; this task waits for room\n"

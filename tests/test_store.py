@@ -343,7 +343,7 @@ async def test_a_disk_that_is_full_is_said_in_words_and_nothing_is_half_written(
     (pages,) = (await store.all("PRAGMA page_count"))[0]
     await store.all(f"PRAGMA max_page_count = {pages}")
     big = Change(events=[Draft(None, "workflow.changed", {"name": "x" * 100_000})])
-    with pytest.raises(StoreUnavailable, match="cannot be used: database or disk is full; see `wattle doctor`"):
+    with pytest.raises(StoreUnavailable, match="is full: nothing can be recorded or started; free some space there"):
         await store.commit(big)
     await store.all("PRAGMA max_page_count = 1000000")
     assert [e.seq for e in await store.commit(big)] == [1]

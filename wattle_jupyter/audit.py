@@ -6,6 +6,7 @@ only: no params, no values, no specs, no tokens.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -44,8 +45,11 @@ class Audit:
     def _append(self, line: bytes) -> None:
         fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            os.write(fd, line)
             size = os.fstat(fd).st_size
+            if os.write(fd, line) < len(line):  # the disk is full: half a line would spoil the next one
+                os.ftruncate(fd, size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            size += len(line)
         finally:
             os.close(fd)
         if size >= self._most:

@@ -159,6 +159,19 @@ def trouble(folder: Path, error: sqlite3.Error | OSError) -> StoreUnavailable:
     return StoreUnavailable(f"{path} cannot be opened: {error}; make it, and the folder, yours to read and write")
 
 
+def refused(folder: Path, error: sqlite3.Error) -> StoreUnavailable:
+    """Why an open database takes nothing just now, and what makes it go on."""
+    if _code(error) == sqlite3.SQLITE_FULL:
+        return StoreUnavailable(
+            f"the disk of the store {folder} is full: nothing can be recorded or started; free some space there: "
+            "work then goes on by itself"
+        )
+    return StoreUnavailable(
+        f"the store {folder} cannot be written: {error}; work goes on by itself when that is over, "
+        "`wattle doctor` says more"
+    )
+
+
 def is_damage(error: Exception) -> bool:
     """Is what is in the file wrong, rather than the disk?"""
     return _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

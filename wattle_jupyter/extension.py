@@ -88,7 +88,7 @@ class WattleApp(ExtensionApp):
                 self._follow(error)
                 if await asyncio.to_thread(ask_to_yield, self._folder):
                     asked = time.monotonic()
-            except WattleError as error:
+            except (WattleError, OSError) as error:  # of the disk as well: there is a next time
                 self.web_settings["wattle_follower"] = None
                 self._set_trouble(str(error))
             except Exception as error:

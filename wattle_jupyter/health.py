@@ -10,7 +10,7 @@ from wattle_jupyter.engine import Engine
 from wattle_jupyter.wire import Health, HealthCheck
 
 LITTLE_SPACE = 512 << 20  # bytes: a night of chatty tasks fills that
-NO_SPACE = 16 << 20  # bytes: some thousand attempts with short logs
+NO_SPACE = 1 << 20  # bytes: some hundred attempts with short logs
 FULL_QUEUE = 0.9  # of the runs that may wait
 SLOW_LOOP = 1.0  # seconds that nobody was answered
 

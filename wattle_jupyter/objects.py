@@ -242,6 +242,13 @@ def _told(folder: Path) -> Iterator[None]:
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
+def is_full(error: BaseException | None) -> bool:
+    """Is it for want of room on the disk?"""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__
+    return error is not None and error.errno in _FULL
+
+
 def _sync_folder(folder: Path) -> None:
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -6,6 +6,8 @@ whatever interpreter they run: stdlib only, cloudpickle where it is there.
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import functools
 import io
 import json
@@ -15,17 +17,22 @@ import pickle
 import re
 import reprlib
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
-from wattle_jupyter.errors import Conflict, NotFound, TooLarge, WattleError
-from wattle_jupyter.objects import MAX_OBJECT, Objects, size_text
+from wattle_jupyter.errors import Conflict, NotFound, StoreUnavailable, TooLarge, WattleError
+from wattle_jupyter.objects import MAX_OBJECT, Objects, is_full, size_text
 
 MAX_JSON = 64 << 10
 """Bytes up to which a value travels as JSON."""
 MAX_DEPTH = 50
 """Levels of lists and dicts in it."""
+ROOM = 1.0
+"""Seconds between looks whether a full disk has room again."""
+
+T = TypeVar("T")
 
 _UNCLEAN = re.compile(r"[\0\ud800-\udfff]")  # what no variable of an environment can hold
 
@@ -71,14 +78,40 @@ def leave(name: str, value: object, what: str = "") -> None:
     text = json_text(value)
     if text is None:
         objects = Objects(os.environ["WATTLE_OBJECTS"], int(os.environ.get("WATTLE_MAX_OBJECT") or MAX_OBJECT))
-        about = keep(objects, value, what or f"the output {name} of {os.environ['WATTLE_TASK']}")
+        words = what or f"the output {name} of {os.environ['WATTLE_TASK']}"
+        about = _when_there_is_room(lambda: keep(objects, value, words))
         text = json.dumps({"$object": about.pop("hash"), **about})
     line = f"{{{json.dumps(name)}: {text}}}\n".encode()
-    fd = os.open(os.environ["WATTLE_OUTPUT"], os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    _when_there_is_room(lambda: _append(os.environ["WATTLE_OUTPUT"], line))
+
+
+def _append(path: str, line: bytes) -> None:
+    """The whole line or nothing: threads and processes of a task may emit at once, on a disk that is full."""
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        os.write(fd, line)  # in one piece: threads and processes of a task may emit at once
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        size = os.fstat(fd).st_size
+        if os.write(fd, line) < len(line):
+            os.ftruncate(fd, size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
     finally:
         os.close(fd)
+
+
+def _when_there_is_room(act: Callable[[], T]) -> T:
+    """What took hours to compute does not fail for want of room: the task says that it waits, and waits."""
+    told = False
+    while True:
+        try:
+            return act()
+        except (StoreUnavailable, OSError) as error:
+            if not is_full(error):
+                raise
+            if not told:
+                why = error.strerror if isinstance(error, OSError) else error
+                print(f"wattle: {why}; this task waits for room", file=sys.stderr, flush=True)  # noqa: T201
+            told = True
+            time.sleep(ROOM)
 
 
 def _check_inside(verb: str) -> None:

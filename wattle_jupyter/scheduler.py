@@ -41,6 +41,7 @@ T = TypeVar("T")
 Clock = Callable[[], float]
 
 RETRY_COMMIT = 0.5  # seconds between tries while the disk does not take a commit
+ANSWER_WITHIN = 1.0  # seconds that a request waits for such a disk
 KEPT_SIZES = 10_000  # final sizes of logs that are kept in memory
 
 
@@ -93,6 +94,7 @@ class Scheduler:
     async def start(self) -> None:
         """Connect to the executor, take up every run that had not ended, learn the truth about its attempts."""
         self.hub = Hub(lambda seq, run: history.events_since(self.store, seq, run), await self.store.newest_seq())
+        self.executor.watch(partial(self._set_trouble, "host"))
         epoch = await self.executor.start(self.store.epoch)
         await self.store.set_epoch(epoch)
         host = self.executor.hosts()[0]
@@ -236,6 +238,7 @@ class Scheduler:
     async def _commit(self, change: Change) -> None:
         """Commit, however long the disk refuses, then publish."""
         async with self._order:
+            since = time.monotonic()
             while True:
                 began = time.monotonic()
                 try:
@@ -245,10 +248,20 @@ class Scheduler:
                     self._set_trouble("store", str(error))
                     if self._stopping or self._broken:
                         raise
+                    if time.monotonic() - since > ANSWER_WITHIN:
+                        self._answer_meanwhile(error)
                     await asyncio.sleep(RETRY_COMMIT)
             self._set_trouble("store", None)
             self.meter.committed(change, time.monotonic() - began)
             self._publish(change, events)
+
+    def _answer_meanwhile(self, error: StoreUnavailable) -> None:
+        """Nobody waits for a disk. What is in the change stays in it; what came later is refused."""
+        for stimulus in self._batch:
+            later = StoreUnavailable(f"{error}. What was asked for is done as soon as it can be written")
+            stimulus.settle(stimulus.error or later)
+        for stimulus in self._inbox:
+            stimulus.settle(error)
 
     def _publish(self, change: Change, events: Sequence[Event]) -> None:
         for event in events:

@@ -132,7 +132,7 @@ class Store:
         except sqlite3.DatabaseError as error:
             if backups.is_damage(error):
                 raise backups.trouble(self.folder, error) from error
-            raise StoreUnavailable(f"the store {self.folder} cannot be used: {error}; see `wattle doctor`") from error
+            raise backups.refused(self.folder, error) from error
 
     async def write(self, transaction: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``transaction`` between BEGIN and COMMIT; any error rolls back. Raises StoreUnavailable."""

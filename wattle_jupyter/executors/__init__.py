@@ -5,7 +5,7 @@ Every verb may be repeated without harm. A second engine (``dask``) inherits the
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -81,6 +81,10 @@ class Executor(Protocol):
 
     def hosts(self) -> Sequence[Host]:
         """The machines in use, as known now."""
+
+    def watch(self, tell: Callable[[str | None], None]) -> None:
+        """``tell`` hears what keeps attempts from being started or logs from being written, and None when it is over.
+        It is called in the loop's thread."""
 
     async def submit(self, specs: Sequence[AttemptSpec]) -> None:
         """Start these attempts; an id that is known already is ignored."""

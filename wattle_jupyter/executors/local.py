@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -38,6 +38,7 @@ _GONE = "gone"
 _LINE_LIMIT = 256 << 20
 _FIRST_PAUSE = 0.01  # seconds before another keeper is started; doubled each time that one soon dies
 _LAST_PAUSE = 5.0
+_AGAIN = 0.5  # seconds between tries to settle what was active when a keeper died
 
 
 class Superseded(Unavailable):
@@ -97,6 +98,7 @@ class LocalExecutor:
         self._state: Literal["up", "starting", "down"] = "down"
         self._reason = "not started"
         self._complaint = ""  # of the last keeper that could not start
+        self._tell: Callable[[str | None], None] = lambda _: None
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._session: asyncio.Task[None] | None = None
@@ -135,6 +137,7 @@ class LocalExecutor:
 
     async def close(self) -> None:
         """Detach: attempts go on, and so does the keeper while it has any."""
+        self._tell = lambda _: None
         if self._session is not None:
             self._session.cancel()
             await asyncio.gather(self._session, return_exceptions=True)
@@ -157,6 +160,8 @@ class LocalExecutor:
 
     def _set_state(self, state: Literal["up", "starting", "down"], reason: str = "") -> None:
         self._state, self._reason = state, reason
+        if state != "starting":  # that takes some 100 ms, and nobody need know
+            self._tell(reason or None)
 
     # ---------------------------------------------------------------------------------------------------- connecting
 
@@ -290,6 +295,8 @@ class LocalExecutor:
             message = await self._read()
             if message["op"] == "facts":
                 self._take(message["facts"])
+            elif message["op"] == "trouble":
+                self._set_state("up", message["why"])
             elif (answer := self._answers.pop(message.get("n", -1), None)) is not None:
                 if not answer.done():
                     answer.set_result(message)
@@ -316,6 +323,11 @@ class LocalExecutor:
 
     async def _recover(self) -> None:
         """After a keeper's death: what ran is judged; what was still queued is sent again unless it shall stop."""
+        while not await self._settled():
+            await asyncio.sleep(_AGAIN)
+
+    async def _settled(self) -> bool:
+        """Recover once; False if the keeper could not, say for want of room on the disk."""
         try:
             stopped = set(self._stops)
             queued = [spec for id, spec in self._queued.items() if id not in stopped]
@@ -327,9 +339,11 @@ class LocalExecutor:
             for id, (how, at) in list(self._stops.items()):
                 await self._send({"op": "signal", "id": id, "how": how, "grace": max(0.0, at - time.monotonic())})
         except ConnectionError:
-            return  # lost again: the next recovery does it all
-        except Unavailable:
-            log.exception("what was active when the keeper was lost could not be settled; the next inspection does")
+            return True  # lost again: the next recovery does it all
+        except Unavailable as error:
+            log.error("what was active when the keeper was lost could not be settled, trying again: %s", error)
+            return False
+        return True
 
     def _hang_up(self, error: Exception) -> None:
         if self._writer is not None:
