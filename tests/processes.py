@@ -149,6 +149,7 @@ class Owned(Api):
         self.home, self.store = home, store
         self.process: subprocess.Popen[bytes]
         self.output = home / "output.txt"
+        self.under: tuple[str, ...] = ()  # what it is started under, a tracer that keeps its pid
 
     @property
     def pid(self) -> int:
@@ -158,7 +159,7 @@ class Owned(Api):
         self.home.mkdir(exist_ok=True)
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, *command],
+                [*self.under, sys.executable, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

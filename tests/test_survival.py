@@ -10,7 +10,7 @@ from survival import __main__ as report
 from survival import campaign, mutants
 from survival.invariants import at_any_time
 from survival.machine import Picture
-from survival.round import Tally
+from survival.scene import Tally
 from survival.workload import Workload, read_ledger
 
 survival = pytest.mark.survival

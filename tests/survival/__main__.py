@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from survival import campaign
 from survival.invariants import INVARIANTS
-from survival.round import Tally
+from survival.scene import Tally
 
 
 def main() -> int:

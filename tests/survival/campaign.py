@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import contextlib
 import shutil
 from collections.abc import Callable, Iterator
@@ -11,7 +12,8 @@ from pathlib import Path
 from processes import scratch
 
 import wattle_jupyter
-from survival.round import Round, Tally
+from survival.round import Round
+from survival.scene import Tally
 
 LANES = 4  # stores at a time: much of a round is waiting
 PER_ROUND = 15  # kills of one store
@@ -22,6 +24,7 @@ def copy_package(folder: Path) -> Path:
     source = Path(wattle_jupyter.__file__).parent
     ignored = shutil.ignore_patterns("__pycache__", "static", "labextension")
     shutil.copytree(source, folder / "wattle_jupyter", ignore=ignored)
+    compileall.compile_dir(folder, quiet=1)  # once, not in each process
     return folder
 
 

@@ -94,6 +94,18 @@ class User(threading.Thread):
         return None
 
 
+class BriefUser(User):
+    """Submits one workflow, and a second one to cancel it at once."""
+
+    def run(self) -> None:
+        self._submit()
+        self._submit()
+        second = self.runs.get(f"key-{list(self._workload.jobs)[-1]}")
+        if second and not self.quit.is_set():
+            self.cancelled.add(second)
+            self._post(f"runs/{second}/cancel", {}, f"cancel-{second}")
+
+
 class Watcher(threading.Thread):
     """Reads the events as a browser does. ``seen`` is the newest number; ``wrong`` is what came twice or not at all."""
 

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import re
+import signal
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from survival.workload import Job, Witness, read_ledger
 from wattle_jupyter.host.record import parse
 
 if TYPE_CHECKING:
-    from survival.round import Round
+    from survival.scene import Scene
 
 Fault = tuple[str, str]
 
@@ -75,7 +76,7 @@ def _rows(db: sqlite3.Connection, sql: str) -> list[Row]:
 class Evidence:
     """Everything that is left when a round is over."""
 
-    round: Round
+    scene: Scene
     runs: dict[str, Row] = field(default_factory=dict)
     tasks: dict[str, Row] = field(default_factory=dict)
     attempts: dict[str, Row] = field(default_factory=dict)
@@ -86,28 +87,28 @@ class Evidence:
     codes: dict[str, int] = field(default_factory=dict)
 
     def job(self, task: Row) -> Job:
-        return self.round.workload.jobs[self.runs[task.run].workflow][task.task]
+        return self.scene.workload.jobs[self.runs[task.run].workflow][task.task]
 
     def folder(self, attempt: str) -> Path:
-        return self.round.machine.store / "attempts" / attempt
+        return self.scene.machine.store / "attempts" / attempt
 
     def log(self, attempt: str) -> bytes:
         path = self.folder(attempt) / "log"
         return path.read_bytes() if path.exists() else b""
 
     def asked_to_end(self, task: Row) -> bool:
-        user = self.round.user
+        user = self.scene.user
         return task.run in user.cancelled or (task.run, task.task) in user.stopped
 
 
-def _gather(round: Round, db: sqlite3.Connection) -> Evidence:
-    seen = Evidence(round)
+def _gather(scene: Scene, db: sqlite3.Connection) -> Evidence:
+    seen = Evidence(scene)
     seen.runs = {r.id: r for r in _rows(db, "SELECT * FROM run")}
     seen.tasks = {r.id: r for r in _rows(db, "SELECT * FROM task_run")}
     for row in _rows(db, "SELECT * FROM attempt ORDER BY task_run, n"):
         seen.attempts[row.id] = row
         seen.by_task[row.task_run].append(row)
-    seen.ledger = read_ledger(round.workload.ledger)
+    seen.ledger = read_ledger(scene.workload.ledger)
     for place, line in enumerate(seen.ledger):
         (seen.first if line.code is None else seen.last).setdefault(line.attempt, place)
         if line.code is not None:
@@ -115,18 +116,18 @@ def _gather(round: Round, db: sqlite3.Connection) -> Evidence:
     return seen
 
 
-def at_the_end(round: Round) -> list[Fault]:
+def at_the_end(scene: Scene) -> list[Fault]:
     """Every fault that the ended store shows. Adds what was there to the round's tally."""
-    with round.machine.database() as db:
+    with scene.machine.database() as db:
         assert db is not None
-        seen = _gather(round, db)
+        seen = _gather(scene, db)
         faults = [*_database(db), *_events(db, seen), *_requests(db, seen)]
     for check in (_starts, _overlaps, _logs, _records, _known, _order):
         faults += check(seen)
     for task in seen.tasks.values():
         faults += [*_policy(seen, task), *_again(seen, task)]
-    faults += [*_left(round), *_words(round)]
-    tally = round.tally
+    faults += [*_left(scene), *_words(scene)]
+    tally = scene.tally
     tally.runs, tally.tasks = len(seen.runs), len(seen.tasks)
     tally.attempts = Counter(row.state for row in seen.attempts.values())
     tally.log_bytes = sum(len(seen.log(id)) for id in seen.attempts)
@@ -169,14 +170,14 @@ def _events(db: sqlite3.Connection, seen: Evidence) -> Iterator[Fault]:
     for task in seen.tasks.values():
         if state.get((task.run, task.task)) != task.state:
             yield "outcome once", f"{task.run}/{task.task} is {task.state}, told was {state.get((task.run, task.task))}"
-    for text in seen.round.watcher.wrong:
+    for text in seen.scene.watcher.wrong:
         yield "outcome once", text
 
 
 def _requests(db: sqlite3.Connection, seen: Evidence) -> Iterator[Fault]:
-    user = seen.round.user
+    user = seen.scene.user
     made = Counter(run.workflow for run in seen.runs.values())
-    for name in seen.round.workload.jobs:
+    for name in seen.scene.workload.jobs:
         if made[name] != 1:
             yield "request", f"{made[name]} runs of {name}, which was asked for once"
     known = dict(db.execute("SELECT key, run FROM request WHERE verb = 'submit'"))
@@ -214,7 +215,7 @@ def _overlaps(seen: Evidence) -> Iterator[Fault]:
 
 
 def _known(seen: Evidence) -> Iterator[Fault]:
-    ran = {line.attempt for line in seen.ledger} | set(os.listdir(seen.round.machine.store / "attempts"))
+    ran = {line.attempt for line in seen.ledger} | set(os.listdir(seen.scene.machine.store / "attempts"))
     for id in sorted(ran - set(seen.attempts)):
         yield "recorded", f"attempt {id} has left traces and no row"
 
@@ -235,15 +236,15 @@ def _order(seen: Evidence) -> Iterator[Fault]:
                 yield "order", f"{task.task} of {task.run} was given {seen.ledger[start].inputs}, not {wanted}"
 
 
-def _left(round: Round) -> Iterator[Fault]:
-    for proc in round.machine.processes():
+def _left(scene: Scene) -> Iterator[Fault]:
+    for proc in scene.machine.processes():
         yield "orphans", f"process {proc.pid} (state {proc.state}, session {proc.session}) is left"
 
 
-def _words(round: Round) -> Iterator[Fault]:
-    journal = round.machine.store / "keeper.log"
+def _words(scene: Scene) -> Iterator[Fault]:
+    journal = scene.machine.store / "keeper.log"
     for name, text in (
-        ("server", round.machine.server.said()),
+        ("server", scene.machine.server.said()),
         ("keeper", journal.read_text() if journal.exists() else ""),
     ):
         if found := re.search(r"Traceback.*", text, re.S):
@@ -262,7 +263,7 @@ def _policy(seen: Evidence, task: Row) -> Iterator[Fault]:
     if ok and (job.kind in ("hopeless", "stubborn") or seen.codes.get(ok[0].id) != 0):
         yield "as its policy", f"{what}, which its process did not say"
     for row in rows:
-        if row.state == "failed" and not _fails_like_that(job, row, seen.codes.get(row.id)):
+        if row.state == "failed" and not _fails_like_that(job, row, seen.codes.get(row.id)) and not struck(seen, row):
             yield "as its policy", f"{what}: attempt {row.id} failed ({row.reason}) with {row.code}, {row.signal}"
     if task.state == "cancelled" and not seen.asked_to_end(task):
         yield "as its policy", f"{what}, which nobody asked for"
@@ -273,8 +274,13 @@ def _policy(seen: Evidence, task: Row) -> Iterator[Fault]:
             yield "as its policy", f"{what} after {failed} failures and {len(spent) - failed} losses"
     if task.state == "skipped":
         parents = {t.state for t in seen.tasks.values() if t.run == task.run and t.task in job.parents}
-        if spent or (parents <= {"completed"} and task.run not in seen.round.user.cancelled):
+        if spent or (parents <= {"completed"} and task.run not in seen.scene.user.cancelled):
             yield "as its policy", f"{what} with {len(spent)} attempts and parents {parents}"
+
+
+def struck(seen: Evidence, row: Row) -> bool:
+    """Was its process killed between fork and its first line, by the harness?"""
+    return seen.scene.struck and row.signal == signal.SIGKILL and row.id not in seen.first
 
 
 def _fails_like_that(job: Job, row: Row, code: int | None) -> bool:
@@ -289,13 +295,13 @@ def _again(seen: Evidence, task: Row) -> Iterator[Fault]:
         yield "again", f"attempts of {task.id} are numbered {[row.n for row in rows]}"
     for one, two in itertools.pairwise(rows):
         why = one.state in ("failed", "lost", "never_started") or (
-            one.state == "cancelled" and two.round > one.round and task.run in seen.round.user.retried
+            one.state == "cancelled" and two.round > one.round and task.run in seen.scene.user.retried
         )
         if not why or one.ended_at > two.created_at + 0.001:
             times = f"ended at {one.ended_at}, the new one was made at {two.created_at}"
             yield "again", f"attempt {two.n} of {task.id} came after one that is {one.state}; {times}"
     for row in rows:
-        if row.state == "lost" and row.id not in seen.round.blind:
+        if row.state == "lost" and row.id not in seen.scene.blind:
             yield "lost", f"attempt {row.id} of {seen.job(task).kind} is lost though it was watched: {row.reason}"
 
 
@@ -313,7 +319,7 @@ def _logs(seen: Evidence) -> Iterator[Fault]:
             have = _SHELL_WORDS.sub(b"", have)  # of a shell whose command was ended by a stop
         wanted = job.log(row.id, 0 if code is None else code)
         # what nobody held went with the task; what was stopped had not written all
-        whole = code is not None and row.id not in seen.round.blind
+        whole = code is not None and row.id not in seen.scene.blind
         if have != wanted and (whole or not wanted.startswith(have)):
             pairs = zip(have, wanted, strict=False)
             same = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(have), len(wanted)))

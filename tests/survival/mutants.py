@@ -132,7 +132,13 @@ MUTANTS = (
     ),
     Mutant(
         "lock not inherited",
-        [("host/spawn.py", "pass_fds=(heirloom,)", "pass_fds=()")],
+        [
+            (
+                "host/spawn.py",
+                "            (os.POSIX_SPAWN_DUP2, record, self._heirloom()),  # with it goes the lock\n",
+                "",
+            )
+        ],
         _KEEPER,
         short=True,
     ),

@@ -107,20 +107,45 @@ class Workload:
         pause = 0.0 if kind == "instant" else rng.choice(self._pauses)
         retries = {"flaky": 2, "hopeless": 1}.get(kind, 0)
         jobs[name] = Job(kind, lines, retries, parents, inputs)
+        return self._form(jobs[name], pause, exit_file=rng.random() < 0.25)
+
+    def _form(self, job: Job, pause: float, *, exit_file: bool) -> dict[str, Any]:
         task: dict[str, Any] = {
-            "run": ["/bin/sh", str(self._body), kind, str(lines), f"{pause:g}"],
+            "run": ["/bin/sh", str(self._body), job.kind, str(job.lines), f"{pause:g}"],
             "outputs": {"v": None},
-            "retries": retries,
+            "retries": job.retries,
             "retry_delay": 0.1,
             "grace": 0.3,
-            "needs": [p for p in parents if p not in inputs],
-            "inputs": {f"p{i}": f"{p}/v" for i, p in enumerate(inputs)},
+            "needs": [p for p in job.parents if p not in job.inputs],
+            "inputs": {f"p{i}": f"{p}/v" for i, p in enumerate(job.inputs)},
         }
-        if kind == "stubborn":
+        if job.kind == "stubborn":
             task["timeout"] = 0.7
-        if rng.random() < 0.25:
+        if exit_file:
             task["exit_file"] = True
         return task
+
+
+class Sampler(Workload):
+    """The same small workflow each time: one task of every kind that can end by itself, with values between them."""
+
+    SHAPE = (
+        ("plain", 0.1, ()),
+        ("instant", 0.0, ("t0",)),
+        ("flaky", 0.0, ("t0",)),
+        ("daemon", 0.1, ("t1", "t2")),
+        ("chatty", 0.0, ()),
+        ("stubborn", 0.0, ()),
+    )
+
+    def _names(self) -> Iterator[str]:
+        return (f"t{i}" for i in range(len(self.SHAPE)))
+
+    def _task(self, name: str, jobs: dict[str, Job]) -> dict[str, Any]:
+        kind, pause, parents = self.SHAPE[len(jobs)]
+        lines, retries = (300 if kind == "chatty" else 6), (0 if kind == "stubborn" else 3)
+        job = jobs[name] = Job(kind, lines, retries, parents, parents[:1])
+        return self._form(job, pause, exit_file=False)
 
 
 @dataclass(frozen=True)
