@@ -134,8 +134,27 @@ async def test_pages_of_runs_are_sorted_filtered_and_counted(tmp_path: Path) -> 
     assert await ids(search="TL") == list("210")
     assert await ids(sort_by="workflow", order="asc") == list("01234")
     assert await ids(search="' OR 1 --") == []
+    assert await ids(search="_L") == await ids(search="%") == await ids(search="\\") == []
     found, told = await history.page(store, PageQuery(sort_by="state", page_size=2))
     assert (told["total"], told["total_pages"], found[0]["counts"]["completed"], found[0]["total"]) == (5, 3, 1, 2)
+    await store.close()
+
+
+@asynchronous
+async def test_totals_and_sorted_pages_are_read_from_an_index_alone(tmp_path: Path) -> None:
+    store = await Store.open(tmp_path)
+    said: list[str] = []
+    await store.read(lambda db: db.set_trace_callback(said.append))
+    for more in ({}, {"status": ("failed",)}, {"workflow": "etl"}, {"search": "x"}):
+        for sort in ("ended_at", "workflow", "state"):
+            await history.page(store, PageQuery(sort_by=sort, **more))  # type: ignore[arg-type]
+    await store.read(lambda db: db.set_trace_callback(None))
+    asked = [sql for sql in said if "FROM run WHERE" in sql]
+    assert len(asked) == 24
+    for sql in asked:
+        steps = [row[3] for row in await store.all(f"EXPLAIN QUERY PLAN {sql}") if " run " in row[3]]
+        rows_of_the_page = [] if "count(*)" in sql else ["SEARCH run USING INTEGER PRIMARY KEY (rowid=?)"]
+        assert [step for step in steps if "COVERING INDEX" not in step] == rows_of_the_page, sql
     await store.close()
 
 
