@@ -14,7 +14,7 @@ import pytest
 from keeper_stores import keeper_pid
 from processes import EngineProcess, ServerProcess
 
-from wattle_jupyter import doctor, places
+from wattle_jupyter import doctor, filesystem, places
 
 Make = Callable[..., Any]
 
@@ -37,7 +37,7 @@ def test_a_headless_owner_is_described(engine: EngineProcess) -> None:
         "through the door of `wattle serve`, which owns the store; a coming JupyterLab takes it over"
     )
     assert line(report, "chosen by") == "the command"
-    assert found["store"]["file system"] in doctor.LOCAL
+    assert found["store"]["file system"] in filesystem.LOCAL
     assert [text for text in found["problems"] if "extension" not in text] == []
 
 
@@ -109,20 +109,9 @@ def test_a_store_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert any(text.endswith("set WATTLE_STORE__DIR to a folder of your own") for text in found["problems"])
 
 
-MOUNTS = r"""22 1 0:21 / / rw,relatime - ext4 /dev/sda rw
-23 22 0:22 / /home rw,relatime shared:2 - nfs4 server:/home rw
-24 23 0:23 / /home/my\040disk rw - xfs /dev/sdb rw
-"""
-
-
 def test_a_file_system_that_is_not_local_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mounts = tmp_path / "mounts"
-    mounts.write_text(MOUNTS)
-    kinds = [doctor.file_system(Path(p), mounts) for p in ("/home/ann/store", "/home/my disk/a", "/srv", "/home/my")]
-    assert kinds == ["nfs4", "xfs", "ext4", "nfs4"]
-    assert doctor.file_system(Path("/"), tmp_path / "none") == ""
-    monkeypatch.setattr(doctor, "file_system", lambda path: "nfs4")
-    assert any("lies on nfs4, which is not known to be a local" in p for p in doctor.examine(tmp_path)["problems"])
+    monkeypatch.setattr(filesystem, "kind", lambda path: "nfs4")
+    assert any("lies on nfs4, which other machines may use" in p for p in doctor.examine(tmp_path)["problems"])
 
 
 def test_where_settings_come_from_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

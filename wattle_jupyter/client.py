@@ -26,7 +26,7 @@ from urllib.parse import quote, urlencode
 
 from wattle_jupyter import errors, owner, wire
 from wattle_jupyter.objects import PIECE, hash_of
-from wattle_jupyter.places import store_dir
+from wattle_jupyter.places import Choice, chosen
 
 T = TypeVar("T")
 Query = Mapping[str, object]
@@ -62,8 +62,10 @@ def find(store: str | os.PathLike[str] | None = None, *, start: bool = True) -> 
 
     With ``start`` an engine is started if there is none. Raises ServerNotFound if there is none to be had.
     """
-    client = Client(Path(store) if store is not None else store_dir(os.environ), start=start)
+    choice = chosen(os.environ) if store is None else Choice(Path(store), "the caller")
+    client = Client(choice.folder, start=start)
     client.check()
+    _tell_once(choice.note)
     _tell_once(owner.note_on_own_server(client.store, os.environ))
     return client
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 
-from wattle_jupyter import owner, places, settings
+from wattle_jupyter import filesystem, owner, places, settings
 from wattle_jupyter._version import __version__
 from wattle_jupyter.client import Client
 from wattle_jupyter.errors import WattleError
@@ -22,11 +22,6 @@ PACKAGES = ("jupyter_server", "jupyterlab", "notebook", "ipykernel", "ipywidgets
 
 
 PATIENCE = 5.0  # seconds that the owner has for an answer
-
-LOCAL = frozenset(
-    "apfs bcachefs btrfs ext2 ext3 ext4 f2fs hfs jfs overlay ramfs reiserfs tmpfs ufs xfs zfs".split()  # noqa: SIM905
-)
-"""File systems that are known to be local: their locks hold, and SQLite is safe there."""
 
 
 def examine(store: Path, chosen_by: str = "") -> dict[str, Json]:
@@ -89,6 +84,7 @@ def _settings(problems: list[str]) -> str:
 
 def _store(store: Path, chosen_by: str, problems: list[str]) -> dict[str, Json]:
     found: dict[str, Json] = {"dir": str(store), "chosen by": chosen_by}
+    problems += filter(None, [filesystem.refusal(store, _vouched())])
     try:
         mode = stat.S_IMODE(store.stat().st_mode)
     except FileNotFoundError:
@@ -102,24 +98,13 @@ def _store(store: Path, chosen_by: str, problems: list[str]) -> dict[str, Json]:
         problems.append(f"others may look into the store {store} (mode {mode:o}): chmod 700 it")
     if not os.access(store, os.R_OK | os.W_OK | os.X_OK):
         problems.append(f"the store {store} is not writable for you: chmod 700 it, or set WATTLE_STORE__DIR")
-    kind = file_system(store)
-    if kind not in LOCAL | {""}:
-        problems.append(
-            f"the store {store} lies on {kind}, which is not known to be a local file system: locks may not hold; "
-            "set WATTLE_STORE__DIR to a folder on a local disk"
-        )
-    return {**found, "state": f"mode {mode:o}", "file system": kind or "unknown"}
+    return {**found, "state": f"mode {mode:o}", "file system": filesystem.kind(store) or "unknown"}
 
 
-def file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
-    """Kind of the file system that holds ``path``; empty if this platform does not tell."""
-    try:
-        lines = [line.split() for line in mounts.read_text(errors="replace").splitlines()]
-        inside = path.resolve()
-    except OSError:
-        return ""
-    points = {Path(words[4].replace("\\040", " ")): words[words.index("-") + 1] for words in lines}
-    return next((points[folder] for folder in (inside, *inside.parents) if folder in points), "")
+def _vouched() -> frozenset[str]:
+    with contextlib.suppress(WattleError, OSError):  # said with the settings
+        return places.vouched(os.environ)
+    return frozenset()
 
 
 def _owner(store: Path, problems: list[str]) -> dict[str, Json]:

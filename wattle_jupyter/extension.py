@@ -19,10 +19,10 @@ from jupyter_server.serverapp import ServerApp
 from tornado.ioloop import PeriodicCallback
 from traitlets import Dict, Unicode
 
-from wattle_jupyter import door, metrics, owner, places, settings
+from wattle_jupyter import door, filesystem, metrics, owner, places, settings
 from wattle_jupyter._version import __version__
 from wattle_jupyter.engine import Engine
-from wattle_jupyter.errors import StoreLocked, WattleError
+from wattle_jupyter.errors import StoreLocked, StoreUnavailable, WattleError
 from wattle_jupyter.follower import Follower
 from wattle_jupyter.handlers import routes
 from wattle_jupyter.places import ServerSign
@@ -62,7 +62,10 @@ class WattleApp(ExtensionApp):
         del serverapp
         if self.store_dir:  # kernels and terminals of this server must look in the same place
             os.environ["WATTLE_STORE__DIR"] = self.store_dir
-        self._folder = places.configured(os.environ).folder
+        choice = places.configured(os.environ)
+        self._folder = choice.folder
+        if choice.note:
+            self.log.warning("wattle: %s", choice.note)
         self._put_up_sign()
         self._opening = asyncio.create_task(self._open())
         self._pulse = PeriodicCallback(self._beat, BEAT)
@@ -100,6 +103,8 @@ class WattleApp(ExtensionApp):
                 await asyncio.sleep(LOOK_AGAIN / 10 if yielding else LOOK_AGAIN)
 
     async def _own(self) -> None:
+        if refusal := filesystem.refusal(self._folder, places.vouched(os.environ)):
+            raise StoreUnavailable(refusal)
         options = self.settings_of_the_store()
         for logger in (self.log, logging.getLogger("wattle_jupyter")):
             logger.setLevel(options.logging.level.upper())

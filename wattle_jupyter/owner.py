@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wattle_jupyter import places
+from wattle_jupyter import filesystem, places
 from wattle_jupyter.errors import ProtocolMismatch, ServerNotFound
 
 PROTOCOL = 1
@@ -168,6 +168,8 @@ def _wait_for_busy(store: Path, timeout: float, patience: float = 3.0) -> tuple[
 
 
 def _start(store: Path, timeout: float) -> tuple[Owner, socket.socket]:
+    if refusal := filesystem.refusal(store, places.vouched(os.environ)):
+        raise ServerNotFound(refusal[0].upper() + refusal[1:])
     try:
         store.mkdir(mode=0o700, parents=True, exist_ok=True)
         log = (store / "serve.log").open("ab")

@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from wattle_jupyter import filesystem
+
 
 def _home(environ: Mapping[str, str]) -> Path:
     return Path(environ["HOME"]) if environ.get("HOME") else Path.home()
@@ -47,11 +49,19 @@ def config_dir(environ: Mapping[str, str]) -> Path:
 
 
 def settings_text(environ: Mapping[str, str]) -> str | None:
-    """What ``wattle.toml`` says, None if there is none."""
+    """What ``wattle.toml`` says, None if there is none. Raises InvalidRequest if it is no text."""
+    return _text(config_dir(environ) / "wattle.toml")
+
+
+def _text(path: Path) -> str | None:
     try:
-        return (config_dir(environ) / "wattle.toml").read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
+    except UnicodeDecodeError as error:
+        from wattle_jupyter.errors import InvalidRequest  # noqa: PLC0415
+
+        raise InvalidRequest(f"{path} is not UTF-8 at byte {error.start}; save it as UTF-8") from None
 
 
 def runtime_dir(environ: Mapping[str, str]) -> Path:
@@ -65,17 +75,39 @@ class Choice:
 
     folder: Path
     by: str
+    note: str = ""  # what a person should know about it
 
 
 def configured(environ: Mapping[str, str]) -> Choice:
     """The store by the settings alone: ``WATTLE_STORE__DIR``, else ``[store] dir`` of ``wattle.toml``, else Jupyter's
-    data folder. This is what a server goes by."""
+    data folder, else, where that is not on a disk of this machine, a folder which is. A server goes by this."""
     file = config_dir(environ) / "wattle.toml"
     if chosen := environ.get("WATTLE_STORE__DIR"):
         return Choice(Path(chosen).expanduser().absolute(), "WATTLE_STORE__DIR")
-    if found := _dir_in_file(file):
+    if found := _in_file(file, "dir"):
         return Choice(Path(found).expanduser().absolute(), str(file))
-    return Choice(data_dir(environ).absolute() / "wattle", "the default")
+    return _default(environ)
+
+
+def _default(environ: Mapping[str, str]) -> Choice:
+    usual = data_dir(environ).absolute() / "wattle"
+    if filesystem.is_local(usual, vouched(environ)):
+        return Choice(usual, "the default")
+    here = filesystem.local_folder(usual)
+    if here is None:
+        return Choice(usual, "the default")  # who opens it says why that cannot be
+    why = filesystem.about(filesystem.kind(usual))
+    note = (
+        f"the store is {here}, on this machine alone, because {usual} lies on {why}. "
+        "Some systems delete what lay there unused for weeks: set WATTLE_STORE__DIR to a local folder of your own"
+    )
+    return Choice(here, f"the default, as {usual} is not on a local disk", note)
+
+
+def vouched(environ: Mapping[str, str]) -> frozenset[str]:
+    """Kinds of file systems that the user calls local: ``WATTLE_STORE__LOCAL_TYPES``, else ``[store] local_types``."""
+    text = environ.get("WATTLE_STORE__LOCAL_TYPES") or _in_file(config_dir(environ) / "wattle.toml", "local_types")
+    return frozenset(word for word in (text or "").replace(",", " ").split())
 
 
 def chosen(environ: Mapping[str, str]) -> Choice:
@@ -92,10 +124,10 @@ def store_dir(environ: Mapping[str, str]) -> Path:
     return chosen(environ).folder
 
 
-def _dir_in_file(path: Path) -> str | None:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+def _in_file(path: Path, key: str) -> str | None:
+    """A text in ``[store]``."""
+    text = _text(path)
+    if text is None:
         return None
     import tomllib  # noqa: PLC0415  most people have no such file
 
@@ -103,9 +135,9 @@ def _dir_in_file(path: Path) -> str | None:
 
     try:
         section = tomllib.loads(text).get("store", {})
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidRequest(f"{path} is not valid TOML: {error}; correct that line") from None
-    found = section.get("dir") if isinstance(section, dict) else None
+    found = section.get(key) if isinstance(section, dict) else None
     return found if isinstance(found, str) else None
 
 

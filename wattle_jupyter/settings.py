@@ -49,6 +49,7 @@ class Execution:
 @dataclass(frozen=True, slots=True)
 class Store:
     dir: str | None = None
+    local_types: str | None = None
     max_object: int = 2 * 1024**3
     keep_outputs: int = 100 * 1024**2
     keep_backups: int = 10
@@ -106,6 +107,7 @@ TABLE = (
     Setting("execution", "grace", "seconds", "10", "from SIGTERM to SIGKILL, where a task does not say"),
     Setting("execution", "timeout", "seconds", "none", "limit of an attempt, where a task does not say", 0.001),
     Setting("store", "dir", "text", "`wattle` in Jupyter's data folder", "folder of database, logs and results"),
+    Setting("store", "local_types", "text", "none", "kinds of file systems to be trusted as local ones, by commas"),
     Setting("store", "max_object", "bytes", "2GiB", "largest Python object that tasks pass on", 1024, 1024**5),
     Setting("store", "keep_outputs", "bytes", "100MiB", "largest declared file of which a copy is kept", 0, 1024**5),
     Setting("store", "keep_backups", "int", "10", "backups of the database that are kept in the store", 1, 1000),
@@ -166,7 +168,7 @@ def _settings(chosen: Chosen) -> Settings:
 def _take_toml(chosen: Chosen, text: str) -> None:
     try:
         tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, or what Python says of thousands of digits
         raise InvalidRequest(f"wattle.toml is not valid TOML: {error}; correct that line") from None
     ours: list[tuple[str, str, object]] = []
     for section, values in tables.items():
