@@ -1,0 +1,58 @@
+"""Pictures in saved notebooks pass the sanitisers of sites that show notebooks: these put the SVG into their page and
+keep shapes, text and attributes of presentation, but no style, script, foreign object, link or event."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import bleach
+import pytest
+
+from wattle_jupyter import draw, spec
+from wattle_jupyter.model import State, Workflow
+
+KEPT = {"svg", "g", "title", "desc", "path", "rect", "circle", "line", "polygon", "text", "tspan"}
+ATTRIBUTES = {
+    *("xmlns", "width", "height", "viewBox", "role", "x", "y", "rx", "d", "transform", "fill", "stroke"),
+    *("stroke-width", "stroke-dasharray", "stroke-linecap", "stroke-linejoin"),
+    *("font-family", "font-size", "font-weight", "text-anchor"),
+}
+HOSTILE = "</title><script>alert(1)</script><rect onload=alert(1) style='x:url(//e)'>&\x00\ud800"
+
+
+def sanitised(svg: str) -> str:
+    return str(bleach.clean(svg, tags=KEPT, attributes={"*": list(ATTRIBUTES)}, strip=True))
+
+
+def workflow(count: int) -> Workflow:
+    tasks = {f"t{i}": {"run": "x", "needs": [f"t{i - 1}"] if i % 5 else []} for i in range(count)}
+    return replace(spec.load({"name": "w", "tasks": tasks}), name=HOSTILE)  # worse than any file may say
+
+
+def parts(svg: str) -> list[tuple[str, dict[str, str], str]]:
+    """Every element with what it says. A parser of HTML spells attributes in small letters."""
+    found = ElementTree.fromstring(svg.replace("viewbox=", "viewBox="))
+    return [(one.tag, dict(one.attrib), one.text or "") for one in found.iter()]
+
+
+@pytest.mark.parametrize("count", [1, 12, 121])
+@pytest.mark.parametrize("state", [None, *State])
+def test_nothing_of_a_drawing_is_lost_in_a_sanitiser(count: int, state: State | None) -> None:
+    found = workflow(count)
+    states = None if state is None else dict.fromkeys(found.tasks, state)
+    svg = draw.svg(found, states)
+    assert parts(sanitised(svg)) == parts(svg)
+
+
+def test_the_sanitiser_would_take_what_is_not_plain() -> None:
+    bad = '<svg xmlns="http://www.w3.org/2000/svg"><style>a{}</style><rect style="fill:red" onload="x()"/></svg>'
+    assert parts(sanitised(bad)) != parts(bad)
+    assert "style" not in sanitised(bad.replace("<style>a{}</style>", ""))
+
+
+@pytest.mark.parametrize("states", [None, {"t0": State.FAILED}])
+def test_beside_the_drawing_the_same_is_said_as_text(states: dict[str, State] | None) -> None:
+    said = draw.text(workflow(3), states)
+    assert [line.split()[1] for line in said.splitlines()[1:]] == ["t0", "t1", "t2"]
+    assert ("[failed]" in said) is (states is not None)
