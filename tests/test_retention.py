@@ -138,6 +138,8 @@ async def test_what_was_brought_back_before_its_turn_stays(tmp_path: Path, scrat
         await engine.store.all("SELECT 1")
         assert not back.done()  # it waits for whoever deletes for good
     assert await back == run
+    told = [kind for (kind,) in await engine.store.all("SELECT kind FROM event WHERE run = ? ORDER BY seq", (run,))]
+    assert told[-2:] == ["run.deleted", "run.changed"]  # whoever watches sees it again
     assert await engine.retention._purge([run]) == 0
     assert len(list((scratch_store / "attempts").iterdir())) == 1
     assert await engine.store.all("SELECT count(*) FROM event WHERE run = ?", (run,)) != [(0,)]

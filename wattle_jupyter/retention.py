@@ -8,6 +8,7 @@ half done is done by the next sweep.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import sqlite3
@@ -15,9 +16,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from wattle_jupyter.errors import Conflict, NotFound, Unavailable
-from wattle_jupyter.model import Event
+from wattle_jupyter.model import Event, Json
 from wattle_jupyter.scheduler import Scheduler
 from wattle_jupyter.wire import CleanupLine, CleanupView
 
@@ -112,6 +114,11 @@ class Retention:
             again = "UPDATE run SET deleted_at = NULL WHERE id = ?"
             if await self._store.write(lambda db: db.execute(again, (run,)).rowcount) == 0:
                 raise NotFound(f"run {run[:8]} is gone for good")
+            summary = await self._scheduler.summary(run)
+            now = self._clock()
+            await self._scheduler.record(
+                lambda db: [_told(db, "run.changed", run, now, run=cast(Json, summary), tasks=[])]
+            )
         return run
 
     # ------------------------------------------------------------------------------------------------ gone for good
@@ -161,9 +168,9 @@ class Retention:
 _HIDE = f"UPDATE run SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL AND {_ENDED}"  # noqa: S608 - constants
 
 
-def _told(db: sqlite3.Connection, kind: str, run: str, now: float) -> Event:
-    sql = "INSERT INTO event (run, kind, at, body) VALUES (?, ?, ?, '{}')"
-    return Event(int(db.execute(sql, (run, kind, now)).lastrowid or 0), run, kind, now, {})
+def _told(db: sqlite3.Connection, kind: str, of: str, now: float, **body: Json) -> Event:
+    sql = "INSERT INTO event (run, kind, at, body) VALUES (?, ?, ?, ?)"
+    return Event(int(db.execute(sql, (of, kind, now, json.dumps(body))).lastrowid or 0), of, kind, now, body)
 
 
 def _is_hidden(db: sqlite3.Connection, run: str) -> bool:

@@ -20,7 +20,7 @@ export interface Answer {
 
 /** Sends one request; `path` is relative to the API's root. Throws if nothing came back. */
 export type Send = (
-  method: 'GET' | 'POST',
+  method: 'GET' | 'POST' | 'DELETE',
   path: string,
   body: unknown,
   headers: Record<string, string>,
@@ -54,6 +54,7 @@ export class Api {
 
   async act(run: string, verb: Verb): Promise<void> {
     const root = `runs/${segment(run)}`;
+    if (verb.verb === 'delete') return void dataOf(await this.send('DELETE', root, null, { 'Idempotency-Key': randomId() }, null));
     const path = 'task' in verb ? `${root}/tasks/${segment(verb.task)}/${TASK_VERBS[verb.verb]}` : `${root}/${verb.verb}`;
     // a repeat after a lost answer must not act twice
     const answer = await this.send('POST', path, {}, { 'Idempotency-Key': randomId() }, null);

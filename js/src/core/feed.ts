@@ -39,6 +39,8 @@ export interface LogOf {
 export type Verb =
   | { verb: 'cancel' }
   | { verb: 'retry' }
+  | { verb: 'delete' }
+  | { verb: 'restore' }
   | { verb: 'stop-task'; task: string }
   | { verb: 'retry-task'; task: string };
 

@@ -12,6 +12,9 @@ export function duration(seconds: number): string {
   return `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }
 
+/** A whole number as people read it: `12,345`. */
+export const count = (n: number): string => n.toLocaleString('en');
+
 const pad = (n: number): string => String(n).padStart(2, '0');
 
 /** Milliseconds since the epoch of a time on the wire; null stays null. */

@@ -51,30 +51,33 @@ interface Web {
   order: Float64Array;
 }
 
-type Links = readonly { src: string; dst: string }[];
+export type Links = readonly { src: string; dst: string }[];
+
+/** Heights of the boxes that are not as high as the size says. */
+export type Heights = readonly number[] | undefined;
 
 /** Edges to unknown names, to oneself and those that would close a circle are passed over (their points are empty). */
-export function layout(names: readonly string[], edges: Links, size: Size): Placed {
-  return finish(layoutSteps(names, edges, size));
+export function layout(names: readonly string[], edges: Links, size: Size, heights?: Heights): Placed {
+  return finish(layoutSteps(names, edges, size, heights));
 }
 
 /** As `layout`, with a breath after every piece of well under a millisecond or so. */
-export function* layoutSteps(names: readonly string[], edges: Links, size: Size): Steps<Placed> {
+export function* layoutSteps(names: readonly string[], edges: Links, size: Size, heights?: Heights): Steps<Placed> {
   const pairs = indexed(names, edges);
   const ranks = rank(names.length, pairs);
   yield;
   const web = yield* weave(names.length, pairs, ranks);
   yield* untangle(web);
-  return yield* place(web, pairs, size);
+  return yield* place(web, pairs, size, heights);
 }
 
 /** About how large the graph will be, quickly: its exact width, and the height of its fullest layer. */
-export function extent(names: readonly string[], edges: Links, size: Size): { width: number; height: number } {
+export function extent(names: readonly string[], edges: Links, size: Size, high?: Heights): { width: number; height: number } {
   const pairs = indexed(names, edges);
   const ranks = rank(names.length, pairs);
   const layers = ranks.reduce((most, layer) => Math.max(most, layer), -1) + 1;
   const heights = new Float64Array(layers);
-  for (const layer of ranks) heights[layer]! += size.height + size.gapY;
+  ranks.forEach((layer, i) => (heights[layer]! += (high?.[i] ?? size.height) + size.gapY));
   for (const [a, b] of pairs) for (let k = (ranks[a] ?? layers) + 1; k < (ranks[b] ?? 0); k++) heights[k]! += DUMMY;
   return { width: widthOf(layers, size), height: Math.max(0, heights.reduce((most, height) => Math.max(most, height), 0) - size.gapY) };
 }
@@ -86,7 +89,8 @@ function indexed(names: readonly string[], edges: Links): [number, number][] {
   return edges.map(({ src, dst }): [number, number] => [index.get(src) ?? -1, index.get(dst) ?? -1]);
 }
 
-function rank(count: number, pairs: [number, number][]): number[] {
+/** The layer of each, from 0: after all that it needs. */
+export function rank(count: number, pairs: [number, number][]): number[] {
   const after: number[][] = Array.from({ length: count }, () => []);
   const open = new Int32Array(count);
   for (const [a, b] of pairs) {
@@ -258,18 +262,19 @@ function gain(web: Web, a: number, b: number, neighbours: number[][]): number {
 
 // ---------------------------------------------------------------------------------------------------------- places
 
-function* place(web: Web, pairs: [number, number][], size: Size): Steps<Placed> {
-  const tall = (v: number): number => (v < web.count ? size.height + size.gapY : DUMMY);
+function* place(web: Web, pairs: [number, number][], size: Size, own: Heights): Steps<Placed> {
+  const high = (v: number): number => (v < web.count ? (own?.[v] ?? size.height) : 0);
+  const tall = (v: number): number => (v < web.count ? high(v) + size.gapY : DUMMY);
   const middle = yield* heights(web, tall);
   let top = Infinity;
   let bottom = -Infinity;
   middle.forEach((y, v) => {
-    top = Math.min(top, y - (v < web.count ? size.height / 2 : 0));
-    bottom = Math.max(bottom, y + (v < web.count ? size.height / 2 : 0));
+    top = Math.min(top, y - high(v) / 2);
+    bottom = Math.max(bottom, y + high(v) / 2);
   });
   const left = (v: number): number => web.layerOf[v]! * (size.width + size.gapX);
   const at = (v: number): number => middle[v]! - top;
-  const nodes = Array.from({ length: web.count }, (_, v) => ({ x: left(v), y: at(v) - size.height / 2 }));
+  const nodes = Array.from({ length: web.count }, (_, v) => ({ x: left(v), y: at(v) - high(v) / 2 }));
   yield;
   const edges: Point[][] = [];
   for (const [i, [a, b]] of pairs.entries()) {

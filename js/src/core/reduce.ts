@@ -26,6 +26,7 @@ export function reduce(state: RunState, events: readonly EventView[]): RunState 
     seq = event.seq;
     if (event.kind === 'run.changed') {
       summary = event.body.run;
+      deleted = false; // it was brought back
       for (const task of event.body.tasks) changed.set(task.task, task);
     } else if (event.kind === 'run.created') {
       ({ summary, tasks, edges } = fromDetail(event.body.run));

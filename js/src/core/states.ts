@@ -1,4 +1,4 @@
-import type { AttemptStateName, RunSummary, StateName } from './wire';
+import type { AttemptStateName, RunSummary, StateName, TaskRunView } from './wire';
 import { trans } from './words';
 
 /** How a state looks: told apart by shape and word, never by colour alone. */
@@ -22,17 +22,30 @@ export const LOOKS: Record<StateName, Look> = {
   skipped: { word: 'skipped', icon: 'M4.6 4.4 L8.2 8 L4.6 11.6 M8.6 4.4 L12.2 8 L8.6 11.6' }
 };
 
-export const stateWord = (state: StateName): string => trans.__(LOOKS[state].word);
-
-export const ATTEMPT_WORDS: Record<AttemptStateName, string> = {
-  starting: 'starting',
-  running: 'running',
-  completed: 'completed',
-  failed: 'failed',
-  cancelled: 'cancelled',
-  lost: 'lost',
-  never_started: 'never started'
+const WORDS: Record<StateName, () => string> = {
+  created: () => trans.__('not started'),
+  queued: () => trans.__('queued'),
+  waiting: () => trans.__('waiting'),
+  running: () => trans.__('running'),
+  completed: () => trans.__('completed'),
+  failed: () => trans.__('failed'),
+  cancelled: () => trans.__('cancelled'),
+  skipped: () => trans.__('skipped')
 };
+
+export const stateWord = (state: StateName): string => WORDS[state]();
+
+const ATTEMPT_WORDS: Record<AttemptStateName, () => string> = {
+  starting: () => trans.__('starting'),
+  running: () => trans.__('running'),
+  completed: () => trans.__('completed'),
+  failed: () => trans.__('failed'),
+  cancelled: () => trans.__('cancelled'),
+  lost: () => trans.__('lost'),
+  never_started: () => trans.__('never started')
+};
+
+export const attemptWord = (state: AttemptStateName): string => ATTEMPT_WORDS[state]();
 
 const FINAL: ReadonlySet<StateName> = new Set(['completed', 'failed', 'cancelled', 'skipped']);
 
@@ -47,3 +60,27 @@ export function canRetry({ state, counts }: RunSummary): boolean {
 }
 
 export const canCancel = ({ state, cancel_at }: RunSummary): boolean => !isFinal(state) && cancel_at === null;
+
+/** Why a run cannot be cancelled; null if it can. */
+export function cancelOff(run: RunSummary): string | null {
+  if (isFinal(run.state)) return trans.__('It has ended');
+  return run.cancel_at === null ? null : trans.__('It is being cancelled');
+}
+
+/** Why nothing of a run can be run again; null if something can. */
+export function retryOff(run: RunSummary): string | null {
+  if (canRetry(run)) return null;
+  return run.state === 'completed' ? trans.__('All its tasks completed') : trans.__('Nothing has failed');
+}
+
+/** Why a run cannot be deleted; null if it can. */
+export const deleteOff = ({ state }: RunSummary): string | null => (isFinal(state) ? null : trans.__('It has not ended: cancel it first'));
+
+/** Why a task cannot be stopped; null if it can. */
+export const stopTaskOff = ({ state }: TaskRunView): string | null => (isFinal(state) ? trans.__('It has ended') : null);
+
+/** Why a task cannot be run again; null if it can. */
+export function retryTaskOff({ state }: TaskRunView): string | null {
+  if (state === 'failed' || state === 'cancelled' || state === 'skipped') return null;
+  return state === 'completed' ? trans.__('It completed') : trans.__('It has not ended');
+}

@@ -1,56 +1,158 @@
-import { memo } from 'preact/compat';
-import { useMemo, useRef, useState } from 'preact/hooks';
-import { duration, elapsed } from '../core/format';
-import type { Placed, Point } from '../core/layout';
-import { edgePath, fitted, NODE } from '../core/picture';
-import { stateWord } from '../core/states';
-import { lineage, ways, type Ways } from '../core/trace';
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { count } from '../core/format';
+import { NODE } from '../core/picture';
+import type { Scene } from '../core/places';
+import { found, lineage, ways, waysOf } from '../core/trace';
+import { boxOf, walked, type Spot } from '../core/walk';
 import type { Edge, TaskRunView } from '../core/wire';
 import { trans } from '../core/words';
 import { GraphCanvas } from './GraphCanvas';
-import { useNow, useWidth } from './hooks';
-import { usePlaces } from './usePlaces';
-import { StateIcon } from './StateIcon';
-import { usePan, ZoomBar, type Pan } from './pan';
+import { GraphSearch } from './GraphSearch';
+import { GraphSvg } from './GraphSvg';
+import { useOwnKeys, useWidth } from './hooks';
+import { usePan, zoomKey, ZoomBar, type Home } from './pan';
+import { taskLine } from './taskline';
+import { useScene } from './usePlaces';
 
 export const MOST_SVG_NODES = 300; // with more, 500 changes a second would stop the page for over 100 ms
-const MOST_TURNING = 16; // each icon that turns has the whole picture painted anew in every frame
-const MARGIN = 12; // px around the graph
+export const MARGIN = 12; // px around the graph
 const TALLEST = 440; // px
+const LEGIBLE = 0.7; // of the natural size: names can just be read
 
 export interface GraphProps {
   tasks: TaskRunView[];
   edges: Edge[];
   selected: string | null;
-  onSelect: (task: string) => void;
+  /** `byKey`: the reader is at the keyboard. */
+  onSelect: (task: string, byKey: boolean) => void;
   label: string;
-  /** px; as much as the graph needs if it is left out. */
+  /** px; as much as the graph needs if it is left out, and the wheel scrolls the page then. */
   height?: number;
 }
 
-/** The workflow as a picture: boxes from left to right. Click or Enter opens a task, arrow keys walk along the edges. */
+/**
+ * The workflow as a picture: boxes from left to right. Click or Enter opens a task, arrow keys walk along the edges,
+ * `/` searches, `+` `-` `0` zoom. Tasks that are alike share a box where there are many.
+ */
 export function Graph(props: GraphProps) {
   const { tasks, edges } = props;
-  const places = usePlaces(tasks, edges);
+  const [split, setSplit] = useState(false);
+  const { scene, room } = useScene(tasks, edges, split);
   const [box, width] = useWidth<HTMLDivElement>();
   const space = width || 800;
-  const needed = useMemo(() => heightFor(places.size, space), [places.size, space]);
+  const needed = useMemo(() => heightFor(room, space), [room, space]);
   const height = props.height ?? needed;
-  const { placed } = places;
-  const inner = framed(placed ?? places.size);
-  const fit = Math.min(1, space / inner.width, height / inner.height);
-  const pan = usePan(box, { fit, x: Math.max(0, (space - inner.width * fit) / 2), y: Math.max(0, (height - inner.height * fit) / 2) });
-  const big = tasks.length > MOST_SVG_NODES;
+  const large = (scene?.units.length ?? 0) > MOST_SVG_NODES;
+  const inner = framed(scene?.placed ?? room);
+  const front = useFront(scene, tasks);
+  const pan = usePan(box, useHome(inner, { width: space, height }, large, front), props.height !== undefined);
+  useOwnKeys(box);
+
+  const [pointed, point] = useState<readonly number[] | null>(null);
+  const [query, setQuery] = useState<string | null>(null);
+  const [hit, setHit] = useState(0);
+  const [spot, setSpot] = useState<Spot>({ unit: 0, member: null });
+  const names = useMemo(() => tasks.map(task => task.task), [scene]);
+  const taskWays = useMemo(() => ways(names, edges), [names]);
+  const unitWays = useMemo(() => waysOf(scene?.units.length ?? 0, scene?.edges ?? []), [scene]);
+  const hits = useMemo(() => (query === null ? [] : found(names, query)), [names, query]);
+  const chosen = props.selected === null ? -1 : names.indexOf(props.selected);
+  const lit = useMemo(() => {
+    if (query) return new Set(hits);
+    const from = pointed ?? (chosen < 0 ? null : [chosen]);
+    return from === null ? null : lineage(taskWays, ...from);
+  }, [query, hits, pointed, chosen, taskWays]);
+  useEffect(() => setSpot({ unit: 0, member: null }), [scene]);
+
+  const goTo = (task: number): void => {
+    const unit = scene?.of[task];
+    if (scene === null || unit === undefined) return;
+    setSpot({ unit, member: scene.units[unit]!.members.length > 1 ? scene.units[unit]!.members.indexOf(task) : null });
+    pan.show(inMargin(boxOf(scene, unit)), true);
+  };
+  const search = (text: string | null): void => {
+    setQuery(text);
+    setHit(0);
+    const first = text ? found(names, text)[0] : undefined;
+    if (first !== undefined) goTo(first);
+    if (text === null) focusNode();
+  };
+  const next = (step: number): void => {
+    if (hits.length === 0) return;
+    const to = (hit + step + hits.length) % hits.length;
+    setHit(to);
+    goTo(hits[to]!);
+  };
+  const focusNode = (): void => (box.current?.querySelector('[data-spot]') as HTMLElement | SVGElement | null)?.focus();
+  const moved = useRef(false);
+  useEffect(() => {
+    if (moved.current) focusNode();
+    moved.current = false;
+  }, [spot]);
+
+  const key = (event: KeyboardEvent): void => {
+    if (scene === null || event.ctrlKey || event.metaKey || event.altKey) return;
+    if ((event.target as Element).closest('.jp-wattle-tools') !== null) return;
+    const { units } = scene;
+    const members = units[spot.unit]?.members ?? [];
+    if (event.key === '/') setQuery(query ?? '');
+    else if (event.key === 'Enter' || event.key === ' ') {
+      if (members.length > 1 && spot.member === null) setSpot({ ...spot, member: notable(tasks, members) });
+      else props.onSelect(names[members[spot.member ?? 0] ?? -1] ?? '', true);
+    } else if (event.key === 'Escape' && spot.member !== null) setSpot({ ...spot, member: null });
+    else if (event.key === 'Escape' && query !== null) search(null);
+    else if (!zoomKey(event.key, pan)) {
+      const to = walked(event.key, spot, scene, unitWays);
+      if (to === null) return;
+      moved.current = true;
+      setSpot(to);
+      pan.show(inMargin(boxOf(scene, to.unit)));
+    }
+    event.preventDefault();
+    event.stopPropagation();
+  };
+
+  const grouped = (scene?.units.length ?? 0) < tasks.length;
+  const shared = {
+    ...{ scene: scene!, tasks, selected: props.selected, label: props.label, lit, spot, pan, unitWays, margin: MARGIN },
+    calm: !query && pointed === null,
+    current: query ? (hits[hit] ?? -1) : -1,
+    onPoint: point,
+    onPick: (task: number, unit: number, member: number | null) => {
+      setSpot({ unit, member });
+      props.onSelect(names[task] ?? '', false);
+    },
+    onSpot: setSpot
+  };
   return (
-    <div class="jp-wattle-graph" ref={box} style={{ height: `${height}px` }}>
-      {placed === null ? (
-        <p class="jp-wattle-arranging" role="status">{trans._n('arranging %2 task…', 'arranging %2 tasks…', tasks.length, tasks.length.toLocaleString('en'))}</p>
-      ) : big ? (
-        <GraphCanvas {...props} placed={placed} pan={pan} margin={MARGIN} width={space} height={height} />
+    <div class={`jp-wattle-graph${props.height === undefined ? '' : ' jp-mod-owns'}`} ref={box} style={{ height: `${height}px` }} onKeyDown={key}>
+      {scene === null ? (
+        <p class="jp-wattle-arranging" role="status">{trans._n('arranging %2 task…', 'arranging %2 tasks…', tasks.length, count(tasks.length))}</p>
+      ) : large ? (
+        <GraphCanvas {...shared} width={space} height={height} />
       ) : (
-        <Svg {...props} placed={placed} pan={pan} />
+        <GraphSvg {...shared} />
       )}
-      {placed !== null && <ZoomBar pan={pan} />}
+      {pan.x + MARGIN * pan.scale < -1 && <i class="jp-wattle-more jp-mod-left" aria-hidden="true" />}
+      {pan.x + (inner.width - MARGIN) * pan.scale > space + 1 && <i class="jp-wattle-more jp-mod-right" aria-hidden="true" />}
+      {scene !== null && (
+        <div class="jp-wattle-tools">
+          <GraphSearch query={query} set={search} hits={hits.length} at={hit} next={next} />
+          {(split || scene.units.length < tasks.length) && (
+            <button
+              type="button"
+              class="jp-wattle-button jp-mod-toggle"
+              aria-pressed={!split}
+              title={trans.__('Tasks that are alike share a box')}
+              onClick={() => (pan.fit(), setSplit(!split))}
+            >
+              {trans.__('Group')}
+            </button>
+          )}
+          <ZoomBar pan={pan} />
+        </div>
+      )}
+      <p class="jp-wattle-readout" role="status">{scene !== null && (large || grouped) ? readout(tasks, scene, pointed, spot) : ''}</p>
     </div>
   );
 }
@@ -62,137 +164,64 @@ interface Extent {
 
 const framed = ({ width, height }: Extent): Extent => ({ width: width + 2 * MARGIN, height: height + 2 * MARGIN });
 
+const inMargin = (box: { x: number; y: number; width: number; height: number }): typeof box => ({ ...box, x: box.x + MARGIN, y: box.y + MARGIN });
+
 function heightFor(size: Extent, space: number): number {
   const inner = framed(size);
-  const fit = Math.min(1, space / inner.width, TALLEST / inner.height);
+  const fit = homeScale(inner, { width: space, height: TALLEST }, false);
   return Math.max(72, Math.min(TALLEST, Math.ceil(inner.height * Math.max(fit, 0.12))));
 }
 
-function Svg(props: GraphProps & { placed: Placed; pan: Pan }) {
-  const { tasks, edges, placed, pan, onSelect } = props;
-  const links = useMemo(() => ways(tasks.map(task => task.task), edges), [placed]);
-  const running = tasks.filter(task => task.state === 'running').length;
-  const now = useNow(running > 0);
-  const [pointed, setPointed] = useState<number | null>(null);
-  const [focus, setFocus] = useState(0);
-  const group = useRef<SVGGElement>(null);
-  const lit = useMemo(() => (pointed === null ? null : lineage(links, pointed)), [links, pointed]);
-  const index = useMemo(() => new Map(tasks.map((task, i) => [task.task, i])), [placed]);
-  const walk = useRef<(event: KeyboardEvent, at: number) => void>(() => undefined);
-  walk.current = (event, at) => {
-    if (event.key === 'Enter' || event.key === ' ') onSelect(tasks[at]?.task ?? '');
-    else {
-      const to = neighbour(event.key, at, links, placed);
-      if (to === null) return;
-      setFocus(to);
-      (group.current?.children[to] as SVGElement | undefined)?.focus();
+/** All in sight, unless names could not be read then for being side by side: then as many as can be read. */
+function homeScale(inner: Extent, frame: Extent, large: boolean): number {
+  const [wide, high] = [frame.width / inner.width, frame.height / inner.height];
+  return Math.min(1, high, large ? wide : Math.max(wide, LEGIBLE));
+}
+
+/** Horizontal extent of what goes on, in the coordinates of the layout: what runs, else what failed. */
+function useFront(scene: Scene | null, tasks: TaskRunView[]): { from: number; to: number } | null {
+  return useMemo(() => {
+    if (scene === null) return null;
+    for (const state of ['running', 'failed'] as const) {
+      const xs = tasks.flatMap((task, i) => (task.state === state ? [scene.placed.nodes[scene.of[i]!]?.x ?? 0] : []));
+      const from = xs.reduce((least, x) => Math.min(least, x), Infinity);
+      if (xs.length > 0) return { from, to: from + NODE.width };
     }
-    event.preventDefault();
-  };
-  const handlers = useMemo<NodeHandlers>(
-    () => ({ point: setPointed, key: (event, at) => walk.current(event, at), select: (task, at) => (setFocus(at), pick.current(task)) }),
-    []
-  );
-  const pick = useRef(onSelect);
-  pick.current = onSelect;
-  return (
-    <svg class={`jp-wattle-svg${running > MOST_TURNING ? ' jp-mod-still' : ''}`} width="100%" height="100%" role="group" aria-label={props.label}>
-      <g transform={`translate(${pan.x} ${pan.y}) scale(${pan.scale}) translate(${MARGIN} ${MARGIN})`}>
-        <g class="jp-wattle-edges" aria-hidden="true">
-          {edges.map((edge, i) => (
-            <EdgeLine key={i} points={placed.edges[i]} order={edge.kind === 'order'} look={edgeLook(lit, index.get(edge.src), index.get(edge.dst))} />
-          ))}
-        </g>
-        <g ref={group}>
-          {tasks.map((task, i) => (
-            <Node
-              key={task.task}
-              task={task}
-              at={placed.nodes[i] ?? ORIGIN}
-              index={i}
-              now={task.state === 'running' ? now : 0}
-              selected={task.task === props.selected}
-              dim={lit !== null && !lit.has(i)}
-              inTabOrder={i === Math.min(focus, tasks.length - 1)}
-              on={handlers}
-            />
-          ))}
-        </g>
-      </g>
-    </svg>
-  );
+    return null;
+  }, [scene, tasks]);
 }
 
-const ORIGIN: Point = { x: 0, y: 0 };
-
-function edgeLook(lit: ReadonlySet<number> | null, a: number | undefined, b: number | undefined): 'plain' | 'lit' | 'dim' {
-  if (lit === null) return 'plain';
-  return a !== undefined && b !== undefined && lit.has(a) && lit.has(b) ? 'lit' : 'dim';
+/** Where the graph stands until the reader moves it. One that is too wide follows what goes on, in as few steps as will do. */
+function useHome(inner: Extent, frame: Extent, large: boolean, front: { from: number; to: number } | null): Home {
+  const kept = useRef(0);
+  const scale = homeScale(inner, frame, large);
+  const whole = { scale: Math.min(1, frame.width / inner.width, frame.height / inner.height) };
+  const spare = frame.width - inner.width * scale;
+  const y = Math.max(0, (frame.height - inner.height * scale) / 2);
+  const all = { ...whole, x: Math.max(0, (frame.width - inner.width * whole.scale) / 2), y: Math.max(0, (frame.height - inner.height * whole.scale) / 2) };
+  if (spare >= 0) return { place: all, all };
+  if (front !== null) {
+    const [from, to] = [(front.from + MARGIN) * scale, (front.to + MARGIN) * scale];
+    if (kept.current + from < 0 || kept.current + to > frame.width) kept.current = frame.width / 3 - from;
+  }
+  kept.current = Math.min(0, Math.max(spare, kept.current));
+  return { place: { scale, x: kept.current, y }, all };
 }
 
-const EdgeLine = memo(({ points, order, look }: { points: Point[] | undefined; order: boolean; look: string }) => (
-  <path class={`jp-wattle-edge jp-mod-${look}${order ? ' jp-mod-order' : ''}`} d={edgePath(points ?? [])} />
-));
-
-interface NodeHandlers {
-  point: (index: number | null) => void;
-  key: (event: KeyboardEvent, index: number) => void;
-  select: (task: string, index: number) => void;
+/** Where a reader would look first: what failed, then what runs. */
+function notable(tasks: readonly TaskRunView[], members: readonly number[]): number {
+  for (const state of ['failed', 'running'] as const) {
+    const at = members.findIndex(i => tasks[i]?.state === state);
+    if (at >= 0) return at;
+  }
+  return 0;
 }
 
-interface NodeProps {
-  task: TaskRunView;
-  at: Point;
-  index: number;
-  now: number;
-  selected: boolean;
-  dim: boolean;
-  inTabOrder: boolean;
-  on: NodeHandlers;
-}
-
-const Node = memo(({ task, at, index, now, selected, dim, inTabOrder, on }: NodeProps) => {
-  const word = stateWord(task.state);
-  const took = elapsed(task.started_at, task.ended_at, now);
-  const time = took === null || task.state === 'skipped' ? '' : duration(took);
-  const more = time !== '' ? time : task.state === 'queued' && task.attempts > 0 ? trans.__('will retry') : '';
-  return (
-    <g
-      class={`jp-wattle-node jp-mod-${task.state}${selected ? ' jp-mod-selected' : ''}${dim ? ' jp-mod-dim' : ''}`}
-      transform={`translate(${at.x} ${at.y})`}
-      role="button"
-      tabindex={inTabOrder ? 0 : -1}
-      aria-pressed={selected}
-      aria-label={[task.task, word, time, task.reason].filter(Boolean).join(', ')}
-      data-task={task.task}
-      onClick={() => on.select(task.task, index)}
-      onKeyDown={event => on.key(event, index)}
-      onMouseEnter={() => on.point(index)}
-      onMouseLeave={() => on.point(null)}
-      onFocus={event => event.currentTarget.matches(':focus-visible') && on.point(index)}
-      onBlur={() => on.point(null)}
-    >
-      <title>{[task.task, task.reason || word].join('\n')}</title>
-      <rect class="jp-wattle-box" width={NODE.width} height={NODE.height} rx="6" />
-      <StateIcon state={task.state} x={11} y={15} />
-      <text class="jp-wattle-name" x="36" y="20">{fitted(task.task, 18)}</text>
-      <text class="jp-wattle-detail" x="36" y="36">
-        <tspan class="jp-wattle-word">{word}</tspan>
-        {more !== '' && <tspan>{` · ${more}`}</tspan>}
-        {task.attempts > 1 && <tspan>{` · #${task.attempts}`}</tspan>}
-      </text>
-    </g>
-  );
-});
-
-/** Where an arrow key leads: along an edge to the nearest, or up and down within the layer. */
-function neighbour(key: string, at: number, links: Ways, placed: Placed): number | null {
-  const here = placed.nodes[at] ?? ORIGIN;
-  const far = (i: number): number => Math.abs((placed.nodes[i]?.y ?? 0) - here.y);
-  const nearest = (of: number[]): number | null => [...of].sort((a, b) => far(a) - far(b))[0] ?? null;
-  if (key === 'ArrowRight') return nearest(links.after[at] ?? []);
-  if (key === 'ArrowLeft') return nearest(links.before[at] ?? []);
-  if (key !== 'ArrowUp' && key !== 'ArrowDown') return null;
-  const sign = key === 'ArrowDown' ? 1 : -1;
-  return nearest(placed.nodes.flatMap((p, i) => (p.x === here.x && (p.y - here.y) * sign > 0 ? [i] : [])));
+/** What is pointed at, else where the keys are, in words: small boxes say little themselves. */
+function readout(tasks: readonly TaskRunView[], { units, of }: Scene, pointed: readonly number[] | null, { unit, member }: Spot): string {
+  const only = pointed?.length === 1 ? pointed[0] : pointed === null && member !== null ? units[unit]?.members[member] : undefined;
+  const task = only === undefined ? undefined : tasks[only];
+  if (task !== undefined) return taskLine(task);
+  const box = pointed === null ? undefined : units[of[pointed[0] ?? 0] ?? 0];
+  return box === undefined ? '' : `${box.name} × ${count(box.members.length)}`;
 }

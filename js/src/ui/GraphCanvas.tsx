@@ -1,46 +1,76 @@
-import { useEffect, useRef, useState, type MutableRef } from 'preact/hooks';
-import type { Placed, Point } from '../core/layout';
+import { useEffect, useMemo, useRef, useState, type MutableRef } from 'preact/hooks';
+import type { Placed } from '../core/layout';
 import { fitted, NODE } from '../core/picture';
+import { CELLS, gridOf } from '../core/units';
+import { boxOf } from '../core/walk';
 import type { StateName, TaskRunView } from '../core/wire';
 import { trans } from '../core/words';
-import type { Pan } from './pan';
+import { marksOf, overall, stateAt } from './GraphBundle';
+import type { Drawn } from './GraphSvg';
+import { taskLine } from './taskline';
 
-interface Props {
-  tasks: TaskRunView[];
-  selected: string | null;
-  onSelect: (task: string) => void;
-  label: string;
-  placed: Placed;
-  pan: Pan;
-  margin: number;
+interface Props extends Drawn {
   width: number;
   height: number;
 }
 
+const FAINT = 0.22; // what does not stand out
+const CALM = 0.5;
+
 /**
  * The graph as bitmaps, for more boxes than the page could hold: the edges, which stand still while states change, and
- * the boxes over them. The list of tasks beside it is the accessible way.
+ * the boxes over them. The box where the keys are is also a button, for screen readers; the list of tasks says the rest.
  */
 export function GraphCanvas(props: Props) {
-  const { width, height, pan, placed, tasks, selected } = props;
-  const place = [width, height, pan.x, pan.y, pan.scale, placed, useTheme()];
-  const edges = usePainted((context, ink) => drawEdges(context, ink, props), place);
-  const boxes = usePainted((context, ink) => drawBoxes(context, ink, props), [...place, tasks, selected]);
+  const { width, height, pan, scene, tasks, selected, lit, spot } = props;
+  const place = [width, height, pan.x, pan.y, pan.scale, scene, useTheme()];
+  const edges = usePainted((context, ink) => drawEdges(context, ink, props), [...place, lit === null]);
+  const [focused, setFocused] = useState(false);
+  const [hover, setHover] = useState(-1);
+  const colours = useRef<StateName[]>([]);
+  colours.current = useMemo(() => statesOf(props), [scene, tasks]);
+  const boxes = usePainted((context, ink) => drawBoxes(context, ink, props, colours.current, focused), [...place, tasks, selected, lit, spot, focused, props.current, props.calm]);
+  const unit = scene.units[spot.unit];
+  const here = unit === undefined ? undefined : tasks[unit.members[spot.member ?? 0]!];
   const pick = (event: MouseEvent): void => {
-    const hit = taskAt(props, event.offsetX, event.offsetY);
-    if (hit !== null) props.onSelect(hit);
+    const hit = unitAt(props, event.offsetX, event.offsetY);
+    if (hit >= 0) props.onPick(scene.units[hit]!.members[0]!, hit, null);
+  };
+  const point = (event: MouseEvent): void => {
+    if (event.buttons !== 0) return; // being dragged
+    const hit = unitAt(props, event.offsetX, event.offsetY);
+    if (hit === hover) return;
+    setHover(hit);
+    props.onPoint(hit < 0 ? null : scene.units[hit]!.members);
   };
   const ratio = globalThis.devicePixelRatio || 1;
   const size = {
     ...{ class: 'jp-wattle-canvas', width: Math.round(width * ratio), height: Math.round(height * ratio) },
-    style: { width: `${width}px`, height: `${height}px` }
+    style: { width: `${width}px`, height: `${height}px`, cursor: hover < 0 ? undefined : 'pointer' }
   };
   return (
     <>
       <canvas {...size} ref={edges} aria-hidden="true" />
-      <canvas {...size} ref={boxes} role="img" aria-label={`${props.label}. ${trans.__('The list of tasks shows the same.')}`} onClick={pick} />
+      <canvas
+        {...size}
+        ref={boxes}
+        role="img"
+        aria-label={`${props.label}. ${trans.__('The list of tasks shows the same.')}`}
+        onClick={pick}
+        onMouseMove={point}
+        onMouseLeave={() => (setHover(-1), props.onPoint(null))}
+      />
+      {here !== undefined && (
+        <button type="button" class="jp-wattle-hidden" data-spot="" aria-label={labelOf(here, unit!.members.length, unit!.name)} onFocus={() => setFocused(true)} onBlur={() => setFocused(false)} />
+      )}
     </>
   );
+}
+
+const labelOf = (task: TaskRunView, count: number, name: string): string => (count === 1 ? taskLine(task) : trans._n('%2, %1 task', '%2, %1 tasks', count, name));
+
+function statesOf({ scene, tasks }: Props): StateName[] {
+  return scene.units.map(({ members }) => (members.length === 1 ? (tasks[members[0]!]?.state ?? 'created') : overall(marksOf(members, tasks, null))));
 }
 
 type Paint = (context: CanvasRenderingContext2D, ink: Ink) => void;
@@ -59,11 +89,15 @@ function usePainted(paint: Paint, on: unknown[]): MutableRef<HTMLCanvasElement |
 function useTheme(): number {
   const [changes, setChanges] = useState(0);
   useEffect(() => {
-    const later = (): void => setChanges(n => n + 1);
+    const ended = new AbortController();
+    const later = (): void => {
+      if (!ended.signal.aborted) setChanges(n => n + 1);
+    };
     // JupyterLab names the theme on the body first and loads its style sheet then
     const observer = new MutationObserver(() => (later(), setTimeout(later, 300)));
     observer.observe(document.body, { attributes: true, attributeFilter: ['class', 'data-jp-theme-name', 'data-jp-theme-light'] });
-    return () => observer.disconnect();
+    for (const query of ['(forced-colors: active)', '(prefers-color-scheme: dark)']) window.matchMedia?.(query).addEventListener('change', later, { signal: ended.signal });
+    return () => (ended.abort(), observer.disconnect());
   }, []);
   return changes;
 }
@@ -75,22 +109,31 @@ function edgesPath(placed: Placed): Path2D {
   if (known !== undefined) return known;
   const path = new Path2D();
   paths.set(placed, path);
-  for (const points of placed.edges) {
-    points.forEach((to, i) => {
-      const from = points[i - 1];
-      if (from === undefined) path.moveTo(to.x, to.y);
-      else if (i % 2 === 0) path.lineTo(to.x, to.y);
-      else path.bezierCurveTo((from.x + to.x) / 2, from.y, (from.x + to.x) / 2, to.y, to.x, to.y);
-    });
-  }
+  placed.edges.forEach(points => addEdge(path, points));
   return path;
+}
+
+function addEdge(path: Path2D, points: Placed['edges'][number]): void {
+  points.forEach((to, i) => {
+    const from = points[i - 1];
+    if (from === undefined) path.moveTo(to.x, to.y);
+    else if (i % 2 === 0) path.lineTo(to.x, to.y);
+    else path.bezierCurveTo((from.x + to.x) / 2, from.y, (from.x + to.x) / 2, to.y, to.x, to.y);
+  });
 }
 
 type Ink = (name: string) => string;
 
 function inks(element: Element): Ink {
   const style = getComputedStyle(element);
-  return name => style.getPropertyValue(`--jp-wattle-${name}`).trim() || '#888';
+  const known = new Map<string, string>();
+  return name => {
+    const before = known.get(name);
+    if (before !== undefined) return before;
+    const ink = style.getPropertyValue(`--jp-wattle-${name}`).trim() || '#888';
+    known.set(name, ink);
+    return ink;
+  };
 }
 
 /** Empty, in the coordinates of the layout. */
@@ -106,68 +149,102 @@ function clear(context: CanvasRenderingContext2D, { pan, margin, width, height }
 function drawEdges(context: CanvasRenderingContext2D, ink: Ink, props: Props): void {
   clear(context, props);
   const { scale } = props.pan;
-  context.globalAlpha = scale < 0.3 ? 0.35 : 0.8;
+  context.globalAlpha = (scale < 0.3 ? 0.35 : 0.8) * (props.lit === null ? 1 : 0.4);
   context.strokeStyle = ink('edge');
-  context.lineWidth = Math.min(3, Math.max(1, 0.5 / scale));
-  context.stroke(edgesPath(props.placed));
+  context.lineWidth = lineWidth(scale);
+  context.stroke(edgesPath(props.scene.placed));
   context.globalAlpha = 1;
 }
 
-function drawBoxes(context: CanvasRenderingContext2D, ink: Ink, props: Props): void {
+const lineWidth = (scale: number): number => Math.min(3, Math.max(1, 0.5 / scale));
+
+function drawBoxes(context: CanvasRenderingContext2D, ink: Ink, props: Props, states: readonly StateName[], focused: boolean): void {
   clear(context, props);
-  const { placed, tasks } = props;
+  const { scene, lit, calm, current, spot, pan } = props;
+  const stands = (unit: number): boolean => lit === null || scene.units[unit]!.members.some(i => lit.has(i));
+  if (lit !== null && current < 0) drawLit(context, ink, props, stands);
   const seen = inSight(props);
-  const byState = new Map<StateName, number[]>();
-  tasks.forEach(({ state }, i) => {
-    if (!seen(placed.nodes[i])) return;
-    const same = byState.get(state);
-    if (same === undefined) byState.set(state, [i]);
+  const groups = new Map<string, number[]>();
+  scene.units.forEach((_, i) => {
+    if (!seen(i)) return;
+    const key = `${states[i]} ${stands(i)}`;
+    const same = groups.get(key);
+    if (same === undefined) groups.set(key, [i]);
     else same.push(i);
   });
-  for (const [state, which] of byState) drawState(context, ink, state, which, props);
+  for (const [key, which] of groups) {
+    const [state = 'created', stand] = key.split(' ') as [StateName, string];
+    context.globalAlpha = stand === 'true' ? 1 : calm ? CALM : FAINT;
+    drawState(context, ink, state, which, props);
+  }
+  context.globalAlpha = 1;
+  if (focused) outline(context, ink('accent'), props, spot.unit, 3);
+  if (current >= 0) outline(context, ink('ink'), props, scene.of[current] ?? 0, 3);
+  const chosen = props.selected === null ? -1 : props.tasks.findIndex(task => task.task === props.selected);
+  if (chosen >= 0) outline(context, ink('accent'), props, scene.of[chosen] ?? 0, 2 / Math.min(1, pan.scale + 0.5));
 }
 
-function inSight({ pan, margin, width, height }: Props): (at: Point | undefined) => boolean {
+function drawLit(context: CanvasRenderingContext2D, ink: Ink, { scene, pan }: Props, stands: (unit: number) => boolean): void {
+  const path = new Path2D();
+  scene.edges.forEach(({ src, dst }, i) => {
+    if (src >= 0 && dst >= 0 && stands(src) && stands(dst)) addEdge(path, scene.placed.edges[i] ?? []);
+  });
+  context.strokeStyle = ink('accent');
+  context.lineWidth = lineWidth(pan.scale) * 1.4;
+  context.stroke(path);
+}
+
+function inSight({ pan, margin, width, height, scene }: Props): (unit: number) => boolean {
   const [left, top] = [-pan.x / pan.scale - margin, -pan.y / pan.scale - margin];
   const [right, bottom] = [left + width / pan.scale, top + height / pan.scale];
-  return at => at !== undefined && at.x < right && at.x + NODE.width > left && at.y < bottom && at.y + NODE.height > top;
+  return unit => {
+    const at = scene.placed.nodes[unit];
+    return at !== undefined && at.x < right && at.x + NODE.width > left && at.y < bottom && at.y + boxOf(scene, unit).height > top;
+  };
 }
 
 function drawState(context: CanvasRenderingContext2D, ink: Ink, state: StateName, which: number[], props: Props): void {
-  const { pan, placed, tasks, selected } = props;
+  const { pan, scene, tasks, lit } = props;
   const small = pan.scale < 0.45;
   context.fillStyle = small ? ink(`c-${state}`) : ink('paper');
   context.strokeStyle = ink(`c-${state}`);
   context.lineWidth = 1.5;
   context.font = '500 13px system-ui, sans-serif';
   for (const i of which) {
-    const at = placed.nodes[i] as Point;
+    const { name, members } = scene.units[i]!;
+    const box = boxOf(scene, i);
+    const many = members.length > 1;
+    context.fillStyle = small && !many ? ink(`c-${state}`) : ink('paper');
     context.beginPath();
-    context.roundRect(at.x, at.y, NODE.width, NODE.height, 6);
+    context.roundRect(box.x, box.y, box.width, box.height, 6);
     context.fill();
-    if (!small) {
-      context.stroke();
-      context.save();
-      context.fillStyle = ink(`c-${state}`);
-      context.fillRect(at.x + 10, at.y + 12, 4, NODE.height - 24);
-      context.fillStyle = ink('ink');
-      context.fillText(fitted(tasks[i]?.task ?? '', 20), at.x + 24, at.y + 28);
-      context.restore();
-    }
-    if (tasks[i]?.task === selected) outline(context, ink, at, pan.scale);
+    if (!small || many) context.stroke();
+    if (many) drawCells(context, ink, marksOf(members, tasks, lit), box.x + CELLS.left, box.y + CELLS.top);
+    if (small) continue;
+    context.fillStyle = ink(`c-${state}`);
+    context.fillRect(box.x + 10, box.y + 12, 4, NODE.height - 24);
+    context.fillStyle = ink('ink');
+    context.fillText(many ? `${fitted(name, 14)} × ${members.length}` : fitted(name, 20), box.x + 24, box.y + 28);
   }
 }
 
-function outline(context: CanvasRenderingContext2D, ink: Ink, at: Point, scale: number): void {
-  context.save();
-  context.strokeStyle = ink('ink');
-  context.lineWidth = 2 / scale;
-  context.strokeRect(at.x - 3 / scale, at.y - 3 / scale, NODE.width + 6 / scale, NODE.height + 6 / scale);
-  context.restore();
+function drawCells(context: CanvasRenderingContext2D, ink: Ink, marks: string, left: number, top: number): void {
+  const { pitch, columns } = gridOf(marks.length);
+  for (let i = 0; i < marks.length; i++) {
+    context.fillStyle = ink(`c-${stateAt(marks, i)}`);
+    context.fillRect(left + (i % columns) * pitch, top + Math.floor(i / columns) * pitch, pitch * 0.82, pitch * 0.82);
+  }
 }
 
-function taskAt({ pan, margin, placed, tasks }: Props, x: number, y: number): string | null {
+function outline(context: CanvasRenderingContext2D, colour: string, { pan, scene }: Props, unit: number, pixels: number): void {
+  const box = boxOf(scene, unit);
+  context.strokeStyle = colour;
+  context.lineWidth = pixels / pan.scale;
+  const room = 3 / pan.scale;
+  context.strokeRect(box.x - room, box.y - room, box.width + 2 * room, box.height + 2 * room);
+}
+
+function unitAt({ pan, margin, scene }: Props, x: number, y: number): number {
   const [gx, gy] = [(x - pan.x) / pan.scale - margin, (y - pan.y) / pan.scale - margin];
-  const hit = placed.nodes.findIndex(at => gx >= at.x && gx <= at.x + NODE.width && gy >= at.y && gy <= at.y + NODE.height);
-  return tasks[hit]?.task ?? null;
+  return scene.placed.nodes.findIndex((at, i) => gx >= at.x && gx <= at.x + NODE.width && gy >= at.y && gy <= at.y + boxOf(scene, i).height);
 }

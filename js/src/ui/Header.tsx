@@ -1,13 +1,16 @@
 import { useState } from 'preact/hooks';
-import type { Connection, Verb } from '../core/feed';
-import { duration, elapsed, plainReason } from '../core/format';
+import type { Connection } from '../core/feed';
+import { clock, count, duration, elapsed, person, plainReason } from '../core/format';
 import type { RunState } from '../core/reduce';
-import { BAR_ORDER, canRetry, isFinal, stateWord } from '../core/states';
+import { BAR_ORDER, cancelOff, canRetry, deleteOff, isFinal, retryOff, stateWord } from '../core/states';
 import type { Counts, RunSummary } from '../core/wire';
 import { trans } from '../core/words';
+import { Act, Ask, Problem, useActs, type Acts, type Doing } from './Act';
 import { useNow } from './hooks';
+import { Icon } from './Icon';
 import { StateIcon } from './StateIcon';
-import { Act } from './TaskPanel';
+
+export type View = 'graph' | 'table';
 
 interface Props {
   state: RunState;
@@ -15,16 +18,23 @@ interface Props {
   /** Why nothing may be done from here, or null. */
   readOnly: string | null;
   confirmCancel: boolean;
-  act: (verb: Verb) => void;
+  doing: Doing;
   onOpen?: ((run: string) => void) | undefined;
+  /** There is room for all that can be done with a run, also for what cannot just now. */
+  roomy?: boolean;
+  /** How the tasks are shown, if that can be chosen. */
+  view: View | null;
+  onView: (view: View) => void;
 }
 
-/** The run in one line, and how far it is. */
-export function Header({ state, connection, readOnly, confirmCancel, act, onOpen }: Props) {
+/** The run in a few lines: how it is and why, how far, who started it when, and what can be done. */
+export function Header(props: Props) {
+  const { state, connection, onOpen, view } = props;
   const { summary } = state;
   const now = useNow(!isFinal(summary.state) && summary.started_at !== null);
   const took = elapsed(summary.started_at, summary.ended_at, now);
   const open = !isFinal(summary.state);
+  const acts = useActs(props.doing, summary.id);
   return (
     <header class="jp-wattle-head">
       <div class="jp-wattle-title">
@@ -37,24 +47,68 @@ export function Header({ state, connection, readOnly, confirmCancel, act, onOpen
         <span class="jp-wattle-quiet jp-wattle-counts">{progressText(summary)}</span>
         <span class="jp-wattle-spring" />
         <LinkState connection={connection} />
-        <Buttons summary={summary} readOnly={readOnly} confirmCancel={confirmCancel} act={act} />
+        {view !== null && <ViewSwitch view={view} onView={props.onView} />}
+        <Buttons {...props} acts={acts} />
         {onOpen !== undefined && <Act text={trans.__('Open')} hint={trans.__('Show this run in a tab of its own')} off={null} run={() => onOpen(summary.id)} />}
       </div>
+      <Problem acts={acts} />
       {summary.reason !== '' && <p class={`jp-wattle-reason jp-mod-${summary.state}`}>{plainReason(summary.reason)}</p>}
+      {summary.created_at !== '' && <About summary={summary} />}
       <Bar counts={summary.counts} total={summary.total} />
     </header>
   );
 }
 
+/** What brought a run about, in words; '' for what is not known. */
+function causeText(cause: string): string {
+  const known: Record<string, string> = {
+    cell: trans.__('from a cell'),
+    cli: trans.__('from a terminal'),
+    api: trans.__('by the API'),
+    sidebar: trans.__('from the sidebar'),
+    schedule: trans.__('by a schedule')
+  };
+  return known[cause] ?? cause;
+}
+
+/** Who, when, from where, with what. */
+function About({ summary }: { summary: RunSummary }) {
+  const [who, when, cause] = [person(summary.user), clock(summary.started_at ?? summary.created_at, Date.now()), causeText(summary.cause)];
+  const start = summary.started_at !== null;
+  const began = who === '' ? (start ? trans.__('started at %1', when) : trans.__('asked for at %1', when)) : start ? trans.__('started by %1 at %2', who, when) : trans.__('asked for by %1 at %2', who, when);
+  const parts = [`${began}${cause === '' ? '' : ` ${cause}`}`, ...Object.entries(summary.params).map(([name, value]) => `${name} = ${JSON.stringify(value)}`)];
+  return (
+    <p class="jp-wattle-about">
+      <span title={parts.join('\n')}>{parts.join(' · ')}</span>
+      <code title={trans.__('Id of the run')}>{summary.id.slice(0, 8)}</code>
+    </p>
+  );
+}
+
+function ViewSwitch({ view, onView }: { view: View; onView: (view: View) => void }) {
+  const kinds = [
+    ['graph', trans.__('Graph'), trans.__('Show the tasks as a graph')],
+    ['table', trans.__('Table'), trans.__('Show the tasks as a table: sort, filter')]
+  ] as const;
+  return (
+    <span class="jp-wattle-switch" role="group" aria-label={trans.__('View')}>
+      {kinds.map(([kind, name, hint]) => (
+        <button key={kind} type="button" class="jp-wattle-button jp-mod-toggle jp-mod-glyph" aria-pressed={view === kind} aria-label={name} title={hint} onClick={() => onView(kind)}>
+          <Icon name={kind} />
+        </button>
+      ))}
+    </span>
+  );
+}
+
 function progressText({ counts, total }: RunSummary): string {
   const done = counts.completed + counts.failed + counts.cancelled + counts.skipped;
-  const shown = (n: number): string => n.toLocaleString('en');
   if (total === 0) return trans.__('no tasks');
-  if (done === 0) return trans._n('%2 task', '%2 tasks', total, shown(total));
-  const parts = [trans._n('%2 of %3 task', '%2 of %3 tasks', total, shown(counts.completed), shown(total))];
-  if (counts.failed > 0) parts.push(trans.__('%1 failed', shown(counts.failed)));
-  if (counts.skipped > 0) parts.push(trans.__('%1 skipped', shown(counts.skipped)));
-  if (counts.cancelled > 0) parts.push(trans.__('%1 cancelled', shown(counts.cancelled)));
+  if (done === 0) return trans._n('%2 task', '%2 tasks', total, count(total));
+  const parts = [trans._n('%2 of %3 task', '%2 of %3 tasks', total, count(counts.completed), count(total))];
+  if (counts.failed > 0) parts.push(trans.__('%1 failed', count(counts.failed)));
+  if (counts.skipped > 0) parts.push(trans.__('%1 skipped', count(counts.skipped)));
+  if (counts.cancelled > 0) parts.push(trans.__('%1 cancelled', count(counts.cancelled)));
   return parts.join(' · ');
 }
 
@@ -63,48 +117,48 @@ export function Bar({ counts, total }: { counts: Counts; total: number }) {
   return (
     <div class="jp-wattle-bar" role="progressbar" aria-label={trans.__('Tasks that have ended')} aria-valuemin={0} aria-valuemax={total} aria-valuenow={done}>
       {BAR_ORDER.map(state => counts[state] > 0 && (
-        <span key={state} class={`jp-mod-${state}`} style={{ flexGrow: counts[state] }} title={`${counts[state]} ${stateWord(state)}`} />
+        <span key={state} class={`jp-mod-${state}`} style={{ flexGrow: counts[state] }} title={trans.__('%1 %2', count(counts[state]), stateWord(state))} />
       ))}
       <span style={{ flexGrow: Math.max(0, total - done - counts.running - counts.waiting - counts.queued) }} />
     </div>
   );
 }
 
-export const LINK_WORDS = { waiting: 'connecting', live: 'live', reconnecting: 'reconnecting', offline: 'offline' };
-
 export function LinkState({ connection }: { connection: Connection | null }) {
   if (connection === null) return null;
-  const hint = {
-    waiting: trans.__('Connecting to the server'),
-    live: trans.__('Changes show at once'),
-    reconnecting: trans.__('The connection was lost; it is being made again. What runs goes on meanwhile.'),
-    offline: trans.__('The server cannot be reached. What runs may go on; this view catches up by itself.')
-  }[connection.link];
+  const [word, hint] = {
+    waiting: [trans.__('connecting'), trans.__('Connecting to the server')],
+    live: [trans.__('live'), trans.__('Changes show at once')],
+    reconnecting: [trans.__('reconnecting'), trans.__('The connection was lost; it is being made again. What runs goes on meanwhile.')],
+    offline: [trans.__('offline'), trans.__('The server cannot be reached. What runs may go on; this view catches up by itself.')]
+  }[connection.link] as [string, string];
   return (
     <span class={`jp-wattle-link jp-mod-${connection.link}`} title={hint} role="status">
       <i aria-hidden="true" />
-      {trans.__(LINK_WORDS[connection.link])}
+      {word}
     </span>
   );
 }
 
-function Buttons({ summary, readOnly, confirmCancel, act }: Omit<Props, 'state' | 'connection' | 'onOpen'> & { summary: RunSummary }) {
-  const [asking, ask] = useState(false);
-  const open = !isFinal(summary.state);
-  if (asking && open) {
-    return (
-      <span class="jp-wattle-confirm" role="alertdialog" aria-label={trans.__('Cancel this run?')}>
-        <span>{trans.__('Stop all tasks?')}</span>
-        <Act text={trans.__('Cancel run')} hint={trans.__('Stop what runs and start nothing more')} off={readOnly} danger run={() => (ask(false), act({ verb: 'cancel' }))} />
-        <Act text={trans.__('Keep')} hint={trans.__('Let it go on')} off={null} run={() => ask(false)} />
-      </span>
-    );
+type Question = 'cancel' | 'delete';
+
+function Buttons({ state: { summary }, readOnly, confirmCancel, roomy, acts }: Props & { acts: Acts }) {
+  const [asking, ask] = useState<Question | null>(null);
+  const { act, busy } = acts;
+  if (asking === 'cancel' && cancelOff(summary) === null) {
+    const yes = { text: trans.__('Cancel run'), hint: trans.__('Stop what runs and start nothing more'), off: readOnly, run: () => act({ verb: 'cancel' }) };
+    return <Ask label={trans.__('Cancel this run?')} question={trans.__('Stop all tasks?')} yes={yes} no={{ text: trans.__('Keep'), hint: trans.__('Let it go on') }} close={() => ask(null)} />;
   }
-  const cancel = (): void => (confirmCancel ? ask(true) : act({ verb: 'cancel' }));
+  if (asking === 'delete' && deleteOff(summary) === null) {
+    const yes = { text: trans.__('Delete run'), hint: trans.__('Hide it now; it is gone with its logs after some days'), off: readOnly, run: () => act({ verb: 'delete' }) };
+    return <Ask label={trans.__('Delete this run?')} question={trans.__('Delete it with its logs?')} yes={yes} no={{ text: trans.__('Keep'), hint: trans.__('Leave it as it is') }} close={() => ask(null)} />;
+  }
+  const cancel = (): void => (confirmCancel ? ask('cancel') : act({ verb: 'cancel' }));
   return (
     <span class="jp-wattle-buttons" role="group" aria-label={trans.__('Run')}>
-      {open && <Act text={trans.__('Cancel')} hint={trans.__('Stop this run')} off={readOnly ?? (summary.cancel_at !== null ? trans.__('It is being cancelled') : null)} run={cancel} />}
-      {canRetry(summary) && <Act text={trans.__('Retry failed')} hint={trans.__('Run again what failed, was cancelled or skipped')} off={readOnly} run={() => act({ verb: 'retry' })} />}
+      {(roomy || !isFinal(summary.state)) && <Act text={trans.__('Cancel')} hint={trans.__('Stop this run')} off={readOnly ?? cancelOff(summary)} busy={busy} run={cancel} />}
+      {(roomy || canRetry(summary)) && <Act text={trans.__('Retry failed')} hint={trans.__('Run again what failed, was cancelled or skipped')} off={readOnly ?? retryOff(summary)} busy={busy} run={() => act({ verb: 'retry' })} />}
+      {roomy && <Act text={trans.__('Delete')} hint={trans.__('Take this run out of the list; it can be brought back')} off={readOnly ?? deleteOff(summary)} busy={busy} run={() => ask('delete')} />}
     </span>
   );
 }

@@ -1,23 +1,26 @@
 import { useEffect, useState } from 'preact/hooks';
-import type { Feed, Verb } from '../core/feed';
-import { clock, person } from '../core/format';
+import type { Feed } from '../core/feed';
 import type { RunState } from '../core/reduce';
 import type { RunSummary } from '../core/wire';
 import { trans } from '../core/words';
+import type { Doing } from './Act';
+import { Deleted } from './Deleted';
 import { Failures } from './Failures';
 import { Graph, MOST_SVG_NODES } from './Graph';
-import { Header } from './Header';
-import { useRun, useSize, type Live } from './hooks';
-import { NARROW, quietNote, type Preferences } from './RunView';
+import { Header, type View } from './Header';
+import { useEscape, useRun, useSize, useWidth, type Live } from './hooks';
+import { BY_POINTER, NARROW, quietNote, type Preferences } from './RunView';
 import { Split } from './Split';
 import { TaskList } from './TaskList';
-import { TaskPanel } from './TaskPanel';
+import { TaskPanel, type Opened } from './TaskPanel';
 
 /** What a page remembers while it is not drawn. */
 export interface PagePlace {
   task: string | null;
   /** Of the height, for what is above the bar. */
   share: number;
+  /** How the tasks are shown; what fits if it is left out. */
+  view?: View;
 }
 
 interface Props {
@@ -33,83 +36,89 @@ const WIDE = 1040; // px: room for graph and list
 
 /** One run with a whole tab to itself: the parts of the view in a cell, arranged to fill the space. */
 export function RunPage(props: Props) {
-  const { feed, run, place, onPlace } = props;
+  const { feed, run } = props;
   const live = useRun(feed, run);
   const { state } = live;
-  const [failure, setFailure] = useState<string | null>(null);
   useEffect(() => {
     if (state !== null) props.onState(state.summary);
   }, [state?.summary]);
-  const act = (verb: Verb): void => {
-    setFailure(null);
-    feed.act(run, verb).catch((error: unknown) => setFailure(error instanceof Error ? error.message : String(error)));
-  };
+  const doing: Doing = verb => feed.act(run, verb);
   const note = quietNote({ feed, run, store: null, saved: null }, live);
   return (
     <div class="jp-wattle-run jp-wattle-page" data-live={state !== null}>
       {state === null ? (
         <p class="jp-wattle-empty" role="status">{note ?? trans.__('Looking for the run…')}</p>
       ) : (
-        <Body {...props} live={live} state={state} act={act} select={task => onPlace({ ...place, task: task === place.task ? null : task })} />
+        <Body {...props} live={live} state={state} doing={doing} />
       )}
-      {failure !== null && <p class="jp-wattle-note jp-mod-problem" role="alert">{failure}</p>}
+      {state?.deleted === true && <Deleted doing={doing} readOnly={null} />}
       {state !== null && note !== null && <p class="jp-wattle-note" role="status">{note}</p>}
     </div>
   );
 }
 
-interface BodyProps extends Props {
-  live: Live;
-  state: RunState;
-  act: (verb: Verb) => void;
-  select: (task: string) => void;
-}
-
-function Body({ feed, run, preferences, place, onPlace, live, state, act, select }: BodyProps) {
-  const readOnly = live.connection?.link === 'offline' ? trans.__('The server cannot be reached') : null;
+function Body({ feed, run, preferences, place, onPlace, live, state, doing }: Props & { live: Live; state: RunState; doing: Doing }) {
+  const offline = live.connection?.link === 'offline' ? trans.__('The server cannot be reached') : null;
+  const readOnly = state.deleted ? trans.__('This run was deleted') : offline;
+  const [opened, setOpened] = useState<Opened>(BY_POINTER);
   const task = state.tasks.find(one => one.task === place.task);
   const failed = state.summary.counts.failed > 0;
+  const open = (name: string | null, how: Opened): void => {
+    setOpened(how);
+    onPlace({ ...place, task: name });
+  };
+  const toggle = (name: string, byKey: boolean): void => open(name === place.task && !byKey ? null : name, { byKey, atError: false });
+  const [box, close] = useEscape(task !== undefined, () => open(null, BY_POINTER));
+  const [measured, width] = useWidth<HTMLDivElement>();
+  const view = place.view ?? (width >= NARROW ? 'graph' : 'table');
   const bottom =
     task !== undefined ? (
-      <TaskPanel feed={feed} run={run} task={task} readOnly={readOnly} follow={preferences.logFollow} act={act} onClose={() => onPlace({ ...place, task: null })} />
+      <TaskPanel feed={feed} run={run} task={task} readOnly={readOnly} follow={preferences.logFollow} doing={doing} opened={opened} onClose={close} />
     ) : failed ? (
-      <Failures feed={feed} run={run} tasks={state.tasks} onSelect={select} />
+      <Failures feed={feed} run={run} tasks={state.tasks} readOnly={readOnly} doing={doing} onOpen={open} />
     ) : null;
   return (
-    <>
-      <Header state={state} connection={live.connection} readOnly={readOnly} confirmCancel={preferences.confirmCancel} act={act} />
-      <About summary={state.summary} />
-      <Split fits={task === undefined} share={place.share} onShare={share => onPlace({ ...place, share })} top={<Tasks state={state} selected={task?.task ?? null} select={select} />} bottom={bottom} />
-    </>
+    <div ref={box} class="jp-wattle-parts">
+      <div ref={measured} />
+      <Header
+        state={state}
+        connection={live.connection}
+        readOnly={readOnly}
+        confirmCancel={preferences.confirmCancel}
+        doing={doing}
+        roomy={width >= NARROW}
+        view={state.tasks.length === 0 ? null : view}
+        onView={to => onPlace({ ...place, view: to })}
+      />
+      <Split
+        fits={task === undefined}
+        share={place.share}
+        onShare={share => onPlace({ ...place, share })}
+        top={<Tasks state={state} selected={task?.task ?? null} view={view} select={toggle} show={name => open(name, BY_POINTER)} />}
+        bottom={bottom}
+      />
+    </div>
   );
 }
 
-/** Who, when, with what: what the header of a cell has no room for. */
-function About({ summary }: { summary: RunSummary }) {
-  const params = Object.entries(summary.params);
-  const when = clock(summary.started_at ?? summary.created_at, Date.now());
-  const who = person(summary.user);
-  const parts = [
-    who === '' ? trans.__('started at %1', when) : trans.__('started by %1 at %2', who, when),
-    ...params.map(([name, value]) => `${name} = ${JSON.stringify(value)}`)
-  ];
-  return (
-    <p class="jp-wattle-about">
-      <span title={parts.join('\n')}>{parts.join(' · ')}</span>
-      <code title={trans.__('Id of the run')}>{summary.id.slice(0, 8)}</code>
-    </p>
-  );
+interface TasksProps {
+  state: RunState;
+  selected: string | null;
+  view: View;
+  select: (task: string, byKey: boolean) => void;
+  show: (task: string) => void;
 }
 
-function Tasks({ state, selected, select }: { state: RunState; selected: string | null; select: (task: string) => void }) {
+/** The graph, with the table beside it where there is room; or the table alone. */
+function Tasks({ state, selected, view, select, show }: TasksProps) {
   const [box, { width, height }] = useSize<HTMLDivElement>();
   const { tasks, edges } = state;
-  const graph = width >= NARROW && tasks.length > 0;
+  const graph = view === 'graph' && width > 0 && tasks.length > 0;
   const list = width > 0 && (!graph || width >= WIDE || tasks.length > MOST_SVG_NODES);
   return (
     <div class="jp-wattle-tasks" ref={box}>
       {graph && <Graph tasks={tasks} edges={edges} selected={selected} onSelect={select} label={trans.__('Tasks of %1', state.summary.workflow)} height={height} />}
-      {list && <TaskList tasks={tasks} selected={selected} onSelect={task => task !== selected && select(task)} />}
+      {list && <TaskList tasks={tasks} selected={selected} onSelect={show} />}
     </div>
   );
 }

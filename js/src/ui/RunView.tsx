@@ -1,15 +1,17 @@
 import { useEffect, useMemo, useState } from 'preact/hooks';
-import type { Feed, Verb } from '../core/feed';
+import type { Feed } from '../core/feed';
 import { fromSaved, type RunState } from '../core/reduce';
 import { isFinal } from '../core/states';
 import type { SavedRun } from '../core/wire';
 import { trans } from '../core/words';
+import type { Doing } from './Act';
+import { Deleted } from './Deleted';
 import { Failures } from './Failures';
 import { Graph, MOST_SVG_NODES } from './Graph';
-import { Header } from './Header';
-import { useRun, useWidth, type Live } from './hooks';
+import { Header, type View } from './Header';
+import { useEscape, useRun, useWidth, type Live } from './hooks';
 import { TaskList } from './TaskList';
-import { TaskPanel } from './TaskPanel';
+import { TaskPanel, type Opened } from './TaskPanel';
 
 export interface Preferences {
   logFollow: boolean;
@@ -43,59 +45,74 @@ export function RunView(props: RunViewProps) {
   const past = useMemo(() => (saved === null ? null : fromSaved(saved)), [saved]);
   const state = live.state ?? past;
   const [box, width] = useWidth<HTMLDivElement>();
-  const [failure, setFailure] = useState<string | null>(null);
   useEffect(() => {
     if (live.state !== null && isFinal(live.state.summary.state)) props.onEnd?.(live.state);
   }, [live.state?.summary.state, live.state?.seq, props.readOnly]); // trust may come after the end
-  const act = (verb: Verb): void => {
-    setFailure(null);
-    feed?.act(run ?? '', verb).catch((error: unknown) => setFailure(error instanceof Error ? error.message : String(error)));
-  };
+  const doing: Doing = verb => (feed === null || run === null ? Promise.reject(new Error(trans.__('Not connected'))) : feed.act(run, verb));
   const note = quietNote(props, live);
   return (
     <div class="jp-wattle-run" ref={box} data-live={live.state !== null}>
       {state === null ? (
         <p class="jp-wattle-empty" role="status">{note ?? trans.__('Looking for the run…')}</p>
       ) : (
-        <Body {...props} live={live} state={state} narrow={width > 0 && width < NARROW} act={act} />
+        <Body {...props} live={live} state={state} narrow={width > 0 && width < NARROW} doing={doing} />
       )}
-      {failure !== null && <p class="jp-wattle-note jp-mod-problem" role="alert">{failure}</p>}
+      {state?.deleted === true && <Deleted doing={doing} readOnly={props.readOnly ?? null} />}
       {state !== null && note !== null && <p class="jp-wattle-note" role="status">{note}</p>}
     </div>
   );
 }
 
-function Body(props: RunViewProps & { live: Live; state: RunState; narrow: boolean; act: (verb: Verb) => void }) {
-  const { live, state, narrow, act } = props;
-  const [selected, select] = useState<string | null>(null);
+function Body(props: RunViewProps & { live: Live; state: RunState; narrow: boolean; doing: Doing }) {
+  const { live, state, narrow, doing } = props;
+  const { tasks, edges, summary } = state;
+  const [selected, setSelected] = useState<string | null>(null);
+  const [opened, setOpened] = useState<Opened>(BY_POINTER);
+  const [wanted, setWanted] = useState<View | null>(null);
   const { logFollow, confirmCancel } = props.preferences ?? DEFAULTS;
   const isLive = live.state !== null;
-  const readOnly = isLive ? (props.readOnly ?? (live.connection?.link === 'offline' ? trans.__('The server cannot be reached') : null)) : trans.__('Not connected');
-  const task = state.tasks.find(one => one.task === selected);
-  const toggle = (name: string): void => select(name === selected ? null : name);
-  const big = state.tasks.length > MOST_SVG_NODES;
+  const offline = live.connection?.link === 'offline' ? trans.__('The server cannot be reached') : null;
+  const readOnly = isLive ? (state.deleted ? trans.__('This run was deleted') : (props.readOnly ?? offline)) : trans.__('Not connected');
+  const task = tasks.find(one => one.task === selected);
+  const open = (name: string | null, how: Opened): void => {
+    setSelected(name);
+    setOpened(how);
+  };
+  const toggle = (name: string, byKey: boolean): void => open(name === selected && !byKey ? null : name, { byKey, atError: false });
+  const [box, close] = useEscape(task !== undefined, () => open(null, BY_POINTER));
+  const big = tasks.length > MOST_SVG_NODES && !narrow;
+  const view = wanted ?? (narrow ? 'table' : 'graph');
+  const feed = isLive ? props.feed : null;
   return (
-    <>
-      <Header state={state} connection={isLive ? live.connection : null} readOnly={readOnly} confirmCancel={confirmCancel} act={act} onOpen={isLive ? props.onOpen : undefined} />
+    <div ref={box} class="jp-wattle-parts">
+      <Header
+        state={state}
+        connection={isLive ? live.connection : null}
+        readOnly={readOnly}
+        confirmCancel={confirmCancel}
+        doing={doing}
+        onOpen={isLive ? props.onOpen : undefined}
+        view={tasks.length === 0 || (big && wanted === null) ? null : view}
+        onView={setWanted}
+      />
       <div class={`jp-wattle-body${big ? ' jp-mod-big' : ''}`}>
-        {!narrow && state.tasks.length > 0 && (
-          <Graph tasks={state.tasks} edges={state.edges} selected={selected} onSelect={toggle} label={trans.__('Tasks of %1', state.summary.workflow)} />
-        )}
-        {(narrow || big) && <TaskList tasks={state.tasks} selected={selected} onSelect={select} />}
+        {tasks.length > 0 && view === 'graph' && <Graph tasks={tasks} edges={edges} selected={selected} onSelect={toggle} label={trans.__('Tasks of %1', summary.workflow)} />}
+        {(view === 'table' || big) && <TaskList tasks={tasks} selected={selected} onSelect={name => open(name, BY_POINTER)} />}
       </div>
-      {task === undefined && <Failures feed={isLive ? props.feed : null} run={state.summary.id} tasks={state.tasks} onSelect={toggle} />}
+      {task === undefined && <Failures feed={feed} run={summary.id} tasks={tasks} readOnly={readOnly} doing={doing} onOpen={open} />}
       {task !== undefined && (
-        <TaskPanel feed={isLive ? props.feed : null} run={state.summary.id} task={task} readOnly={readOnly} follow={logFollow} act={act} onClose={() => select(null)} />
+        <TaskPanel feed={feed} run={summary.id} task={task} readOnly={readOnly} follow={logFollow} doing={doing} opened={opened} onClose={close} />
       )}
-    </>
+    </div>
   );
 }
+
+export const BY_POINTER: Opened = { byKey: false, atError: false };
 
 const sentence = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? '' : '.');
 
 /** Why this view is not live, in words; null if there is nothing to say. */
 export function quietNote({ feed, run, store, saved }: Pick<RunViewProps, 'feed' | 'run' | 'store' | 'saved'>, { state, problem, connection }: Live): string | null {
-  if (state?.deleted) return trans.__('This run was deleted on the server.');
   if (connection?.trouble) return connection.trouble;
   if (state !== null && connection?.link === 'offline') return trans.__('The server cannot be reached. The run may go on; this view catches up by itself.');
   if (state !== null) return null;

@@ -1,12 +1,19 @@
-import { useEffect, useState } from 'preact/hooks';
-import type { Feed, Verb } from '../core/feed';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import type { Feed } from '../core/feed';
 import { bytes, duration, elapsed, plainReason } from '../core/format';
-import { ATTEMPT_WORDS, isFinal, stateWord } from '../core/states';
+import { attemptWord, retryTaskOff, stateWord, stopTaskOff } from '../core/states';
 import type { AttemptView, TaskRunDetail, TaskRunView, ValueView } from '../core/wire';
 import { trans } from '../core/words';
+import { Act, Problem, useActs, type Doing } from './Act';
 import { useNow } from './hooks';
 import { Log } from './Log';
 import { StateIcon } from './StateIcon';
+
+/** By the keyboard: then the keys go on in the panel. At the error: where the log says what went wrong. */
+export interface Opened {
+  byKey: boolean;
+  atError: boolean;
+}
 
 interface Props {
   feed: Feed | null;
@@ -15,7 +22,9 @@ interface Props {
   /** Why nothing may be done from here, or null. */
   readOnly: string | null;
   follow: boolean;
-  act: (verb: Verb) => void;
+  doing: Doing;
+  /** How it was opened. */
+  opened: Opened;
   onClose: () => void;
 }
 
@@ -36,7 +45,10 @@ function useDetail(feed: Feed | null, run: string, task: TaskRunView): TaskRunDe
 
 /** The selected task: what became of it, why, and its log. */
 export function TaskPanel(props: Props) {
-  const { feed, run, task, readOnly, act } = props;
+  const { feed, run, task, readOnly, opened } = props;
+  const acts = useActs(props.doing, task.task);
+  const section = useRef<HTMLElement>(null);
+  useEffect(() => (opened.byKey ? section.current?.focus({ preventScroll: true }) : undefined), [opened]);
   const detail = useDetail(feed, run, task);
   const [chosen, choose] = useState<string | null>(null);
   useEffect(() => choose(null), [task.task, task.attempt]);
@@ -46,7 +58,7 @@ export function TaskPanel(props: Props) {
   const now = useNow(task.state === 'running');
   const took = elapsed(task.started_at, task.ended_at, now);
   return (
-    <section class="jp-wattle-panel" aria-label={trans.__('Task %1', task.task)}>
+    <section class="jp-wattle-panel" aria-label={trans.__('Task %1', task.task)} ref={section} tabindex={-1}>
       <div class="jp-wattle-panel-head">
         <StateIcon state={task.state} />
         <strong class="jp-wattle-panel-name" title={task.task}>{task.task}</strong>
@@ -55,12 +67,13 @@ export function TaskPanel(props: Props) {
         {known?.peak_rss != null && <span class="jp-wattle-quiet jp-wattle-memory" title={trans.__('Most memory that it used')}>{bytes(known.peak_rss)}</span>}
         <span class="jp-wattle-spring" />
         {history.length > 1 && <Attempts history={history} value={attempt} choose={choose} />}
-        <Act text={trans.__('Stop')} hint={trans.__('Stop this task')} off={readOnly ?? (isFinal(task.state) ? trans.__('It has ended') : null)} run={() => act({ verb: 'stop-task', task: task.task })} />
-        <Act text={trans.__('Retry')} hint={trans.__('Run this task again')} off={readOnly ?? retryOff(task)} run={() => act({ verb: 'retry-task', task: task.task })} />
-        <button type="button" class="jp-wattle-button jp-mod-icon" aria-label={trans.__('Close')} title={trans.__('Close')} onClick={props.onClose}>
+        <Act text={trans.__('Stop')} hint={trans.__('Stop this task')} off={readOnly ?? stopTaskOff(task)} busy={acts.busy} run={() => acts.act({ verb: 'stop-task', task: task.task })} />
+        <Act text={trans.__('Retry')} hint={trans.__('Run this task again')} off={readOnly ?? retryTaskOff(task)} busy={acts.busy} run={() => acts.act({ verb: 'retry-task', task: task.task })} />
+        <button type="button" class="jp-wattle-button jp-mod-icon" aria-label={trans.__('Close')} title={trans.__('Close (Esc)')} onClick={props.onClose}>
           ×
         </button>
       </div>
+      <Problem acts={acts} />
       {task.reason !== '' && <p class={`jp-wattle-reason jp-mod-${task.state}`}>{plainReason(task.reason)}</p>}
       {detail !== null && <code class="jp-wattle-command" title={detail.working_dir}>{detail.command}</code>}
       {detail !== null && detail.outputs.length > 0 && <Outputs values={detail.outputs} />}
@@ -73,17 +86,12 @@ export function TaskPanel(props: Props) {
   );
 }
 
-function retryOff(task: TaskRunView): string | null {
-  if (task.state === 'failed' || task.state === 'cancelled' || task.state === 'skipped') return null;
-  return task.state === 'completed' ? trans.__('It completed') : trans.__('It has not ended');
-}
-
 function Attempts(props: { history: AttemptView[]; value: string | null; choose: (id: string) => void }) {
   return (
     <select class="jp-wattle-select" aria-label={trans.__('Attempt')} value={props.value ?? ''} onChange={event => props.choose(event.currentTarget.value)}>
       {props.history.map(one => (
         <option key={one.id} value={one.id}>
-          {trans.__('Attempt %1: %2', one.n, one.reason || trans.__(ATTEMPT_WORDS[one.state]))}
+          {trans.__('Attempt %1: %2', one.n, one.reason || attemptWord(one.state))}
         </option>
       ))}
     </select>
@@ -92,7 +100,7 @@ function Attempts(props: { history: AttemptView[]; value: string | null; choose:
 
 function shown(value: ValueView): string {
   if (value.kind === 'object') {
-    return `Python object ${String(value.value).slice(0, 12)}…`;
+    return trans.__('Python object %1', `${String(value.value).slice(0, 12)}…`);
   }
   return value.kind === 'file' ? String(value.value) : JSON.stringify(value.value);
 }
@@ -108,21 +116,5 @@ function Outputs({ values }: { values: ValueView[] }) {
         </div>
       ))}
     </dl>
-  );
-}
-
-/** A button that says why it cannot be pressed. */
-export function Act(props: { text: string; hint: string; off: string | null; run: () => void; danger?: boolean }) {
-  return (
-    <button
-      type="button"
-      class={`jp-wattle-button${props.danger ? ' jp-mod-danger' : ''}`}
-      title={props.off ?? props.hint}
-      aria-disabled={props.off !== null}
-      disabled={props.off !== null}
-      onClick={props.run}
-    >
-      {props.text}
-    </button>
   );
 }

@@ -149,3 +149,30 @@ export function useOwnKeys(box: { current: Element | null }): void {
     return () => ended.abort();
   }, []);
 }
+
+/** Escape inside the element goes back: closes what is open and gives the keys to where they were. Returns element and closing. */
+export function useEscape(open: boolean, close: () => void): [MutableRef<HTMLDivElement | null>, () => void] {
+  const box = useRef<HTMLDivElement | null>(null);
+  const latest = useRef({ open, back: close });
+  latest.current = {
+    open,
+    back: () => {
+      const byKey = box.current?.contains(document.activeElement) === true;
+      close();
+      // what had the keys is gone
+      if (byKey) requestAnimationFrame(() => box.current?.querySelector<HTMLElement>('[data-spot], .jp-wattle-list-rows')?.focus());
+    }
+  };
+  useEffect(() => {
+    const ended = new AbortController();
+    const key = (event: KeyboardEvent): void => {
+      if (event.key !== 'Escape' || event.defaultPrevented || !latest.current.open) return;
+      event.preventDefault();
+      event.stopPropagation();
+      latest.current.back();
+    };
+    box.current?.addEventListener('keydown', key, { signal: ended.signal });
+    return () => ended.abort();
+  }, []);
+  return [box, () => latest.current.back()];
+}

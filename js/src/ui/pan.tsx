@@ -3,6 +3,17 @@ import { trans } from '../core/words';
 
 const SMALLEST = 0.02;
 const LARGEST = 3;
+const LEGIBLE = 0.85; // of the natural size: names can be read
+const STEP = 1.25;
+const EDGE = 24; // px between what is shown and the frame
+const NOTCH = 60; // px of a turn of a mouse wheel; touch pads report less at once
+
+export interface Box {
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+}
 
 export interface Pan {
   x: number;
@@ -10,7 +21,9 @@ export interface Pan {
   scale: number;
   zoom: (factor: number) => void;
   fit: () => void;
-  /** The reader has zoomed or moved it. */
+  /** Bring it into sight with the least move; `close`: in the middle, and large enough to be read. */
+  show: (box: Box, close?: boolean) => void;
+  /** The reader has zoomed or moved it, or not all of it is in sight. */
   moved: boolean;
 }
 
@@ -20,74 +33,147 @@ interface Place {
   scale: number;
 }
 
-/** Zoom with Ctrl + wheel or the buttons, move by dragging. Until the reader does, the whole graph is in sight. */
-export function usePan(box: { current: HTMLElement | null }, home: { fit: number; x: number; y: number }): Pan {
+export interface Home {
+  /** Where it stands until the reader moves it. */
+  place: Place;
+  /** Where all of it is in sight. */
+  all: Place;
+}
+
+/**
+ * Zoom with the wheel, two fingers or the buttons, move by dragging. Until the reader does, it is at home.
+ * Unless `owns`, a wheel without Ctrl and one finger up and down scroll the page as elsewhere.
+ */
+export function usePan(box: { current: HTMLElement | null }, home: Home, owns: boolean): Pan {
   const [place, setPlace] = useState<Place | null>(null);
-  const now: Place = place ?? { x: home.x, y: home.y, scale: home.fit };
+  const now: Place = place ?? home.place;
   const current = useRef(now);
   current.current = now;
-  const zoomAt = (factor: number, x: number, y: number): void => {
-    const old = current.current;
-    const scale = Math.min(LARGEST, Math.max(SMALLEST, old.scale * factor));
-    const ratio = scale / old.scale;
-    setPlace({ scale, x: x - (x - old.x) * ratio, y: y - (y - old.y) * ratio });
+  const move = (to: Place): void => {
+    current.current = to; // several moves may come before it is drawn
+    setPlace(to);
   };
+  const zoomAt = (factor: number, x: number, y: number): void => move(zoomed(current.current, factor, x, y));
   useEffect(() => {
     const element = box.current;
     if (element === null) return undefined;
     const ended = new AbortController();
-    element.addEventListener('wheel', event => wheel(event, element, zoomAt), { passive: false, signal: ended.signal });
-    drag(element, () => current.current, setPlace, ended.signal);
+    const { signal } = ended;
+    element.addEventListener('wheel', event => wheel(event, element, owns, () => current.current, move), { passive: false, signal });
+    fingers(element, () => current.current, move, signal);
     return () => ended.abort();
-  }, []);
+  }, [owns]);
+  const width = (): number => box.current?.clientWidth ?? 0;
+  const height = (): number => box.current?.clientHeight ?? 0;
   return {
     ...now,
-    moved: place !== null,
-    zoom: factor => zoomAt(factor, (box.current?.clientWidth ?? 0) / 2, (box.current?.clientHeight ?? 0) / 2),
-    fit: () => setPlace(null)
+    moved: place !== null || home.place !== home.all,
+    zoom: factor => zoomAt(factor, width() / 2, height() / 2),
+    fit: () => setPlace(home.place === home.all || same(now, home.all) ? null : home.all),
+    show: (target, close = false) => {
+      const to = shown(current.current, target, width(), height(), close);
+      if (to !== current.current) move(to);
+    }
   };
 }
 
-function wheel(event: WheelEvent, element: HTMLElement, zoomAt: (factor: number, x: number, y: number) => void): void {
-  if (!event.ctrlKey && !event.metaKey) return; // the notebook scrolls
-  event.preventDefault();
-  const box = element.getBoundingClientRect();
-  zoomAt(Math.exp(-event.deltaY / 300), event.clientX - box.left, event.clientY - box.top);
+const same = (a: Place, b: Place): boolean => a.x === b.x && a.y === b.y && a.scale === b.scale;
+
+function zoomed(old: Place, factor: number, x: number, y: number): Place {
+  const scale = Math.min(LARGEST, Math.max(SMALLEST, old.scale * factor));
+  const ratio = scale / old.scale;
+  return { scale, x: x - (x - old.x) * ratio, y: y - (y - old.y) * ratio };
 }
 
-function drag(element: HTMLElement, place: () => Place, move: (to: Place) => void, signal: AbortSignal): void {
-  let from: { px: number; py: number; place: Place } | null = null;
+/** The place from which all of `target` is seen. */
+function shown(old: Place, target: Box, width: number, height: number, close: boolean): Place {
+  const room = Math.min((width - 2 * EDGE) / target.width, (height - 2 * EDGE) / target.height);
+  const scale = close ? Math.max(old.scale, Math.min(LEGIBLE, room)) : old.scale;
+  const at = (start: number, length: number, from: number, space: number): number => {
+    const begin = from + start * scale;
+    if (close || length * scale > space - 2 * EDGE) return (space - length * scale) / 2 - start * scale;
+    if (begin < EDGE) return EDGE - start * scale;
+    return begin + length * scale > space - EDGE ? space - EDGE - (start + length) * scale : from;
+  };
+  const to = { scale, x: at(target.x, target.width, old.x, width), y: at(target.y, target.height, old.y, height) };
+  return same(to, old) ? old : to;
+}
+
+function wheel(event: WheelEvent, element: HTMLElement, owns: boolean, place: () => Place, move: (to: Place) => void): void {
+  const zooms = event.ctrlKey || event.metaKey;
+  if (!zooms && !owns) return; // the notebook scrolls
+  event.preventDefault();
+  const box = element.getBoundingClientRect();
+  const old = place();
+  const pixels = event.deltaMode === 1 ? 16 : 1;
+  const [dx, dy] = [event.deltaX * pixels, event.deltaY * pixels];
+  const pads = !zooms && (dx !== 0 || Math.abs(dy) < NOTCH);
+  if (pads) move({ ...old, x: old.x - dx, y: old.y - dy });
+  else move(zoomed(old, Math.exp(-Math.max(-120, Math.min(120, dy)) / 300), event.clientX - box.left, event.clientY - box.top));
+}
+
+/** Moves with one pointer, moves and zooms with two. */
+function fingers(element: HTMLElement, place: () => Place, move: (to: Place) => void, signal: AbortSignal): void {
+  const down = new Map<number, { x: number; y: number }>();
+  let from: { x: number; y: number; spread: number; place: Place } | null = null;
   let dragged = false;
-  const on = <K extends keyof HTMLElementEventMap>(type: K, run: (event: HTMLElementEventMap[K]) => void, capture = false): void =>
-    element.addEventListener(type, run, { signal, capture });
+  const middle = (): { x: number; y: number; spread: number } => {
+    const [a = { x: 0, y: 0 }, b = a] = [...down.values()];
+    return { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2, spread: Math.max(1, Math.hypot(a.x - b.x, a.y - b.y)) };
+  };
+  const begin = (): void => {
+    from = down.size === 0 ? null : { ...middle(), place: place() };
+  };
+  const on = <K extends keyof HTMLElementEventMap>(type: K, run: (event: HTMLElementEventMap[K]) => void, options: AddEventListenerOptions = {}): void =>
+    element.addEventListener(type, run, { ...options, signal });
+  const lift = (event: PointerEvent): void => {
+    if (down.delete(event.pointerId)) begin();
+  };
   on('pointerdown', event => {
-    if (event.button === 0) from = { px: event.clientX, py: event.clientY, place: place() };
-    dragged = false;
+    if (down.size === 0) dragged = false;
+    if (event.button !== 0 || (event.target as Element).closest('.jp-wattle-tools') !== null) return;
+    down.set(event.pointerId, { x: event.clientX, y: event.clientY });
+    begin();
   });
   on('pointermove', event => {
-    if (from === null) return;
-    const [dx, dy] = [event.clientX - from.px, event.clientY - from.py];
-    if (!dragged && Math.hypot(dx, dy) < 4) return;
+    if (from === null || !down.has(event.pointerId)) return;
+    down.set(event.pointerId, { x: event.clientX, y: event.clientY });
+    const now = middle();
+    if (!dragged && down.size === 1 && Math.hypot(now.x - from.x, now.y - from.y) < 4) return;
     if (!dragged) element.setPointerCapture(event.pointerId);
     dragged = true;
-    move({ ...from.place, x: from.place.x + dx, y: from.place.y + dy });
+    const box = element.getBoundingClientRect();
+    const factor = down.size > 1 ? now.spread / from.spread : 1;
+    const zoom = zoomed(from.place, factor, from.x - box.left, from.y - box.top);
+    move({ ...zoom, x: zoom.x + now.x - from.x, y: zoom.y + now.y - from.y });
   });
-  on('pointerup', () => (from = null));
-  on('pointercancel', () => (from = null));
+  on('pointerup', lift);
+  on('pointercancel', lift);
+  // two fingers are for the graph, also where one scrolls the page
+  on('touchmove', event => event.touches.length > 1 && event.preventDefault(), { passive: false });
   // the click at the end of a drag is not meant for the box under the pointer
-  on('click', event => dragged && event.stopPropagation(), true);
+  on('click', event => dragged && event.stopPropagation(), { capture: true });
+}
+
+/** What a key does to the graph, if anything. */
+export function zoomKey(key: string, pan: Pan): boolean {
+  if (key === '+' || key === '=') pan.zoom(STEP);
+  else if (key === '-') pan.zoom(1 / STEP);
+  else if (key === '0') pan.fit();
+  else return false;
+  return true;
 }
 
 export function ZoomBar({ pan }: { pan: Pan }) {
   return (
     <div class="jp-wattle-zoom" role="group" aria-label={trans.__('Zoom')}>
-      <button type="button" title={trans.__('Zoom out')} aria-label={trans.__('Zoom out')} onClick={() => pan.zoom(1 / 1.25)}>
+      <button type="button" title={trans.__('Zoom out (−)')} aria-label={trans.__('Zoom out')} onClick={() => pan.zoom(1 / STEP)}>
         −
       </button>
-      <button type="button" title={trans.__('Show the whole graph')} aria-label={trans.__('Fit')} disabled={!pan.moved} onClick={pan.fit}>
+      <button type="button" title={trans.__('Show the whole graph (0)')} aria-label={trans.__('Fit')} disabled={!pan.moved} onClick={pan.fit}>
         {trans.__('Fit')}
       </button>
-      <button type="button" title={trans.__('Zoom in (Ctrl + wheel)')} aria-label={trans.__('Zoom in')} onClick={() => pan.zoom(1.25)}>
+      <button type="button" title={trans.__('Zoom in (+, or Ctrl + wheel)')} aria-label={trans.__('Zoom in')} onClick={() => pan.zoom(STEP)}>
         +
       </button>
     </div>

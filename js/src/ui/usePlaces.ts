@@ -1,31 +1,25 @@
 import { useEffect, useMemo, useState } from 'preact/hooks';
-import type { Placed } from '../core/layout';
 import { NODE } from '../core/picture';
-import { arrange, placesNow, room } from '../core/places';
+import { arrangeScene, sceneNow, type Frame, type Scene } from '../core/places';
 import type { Edge, TaskRunView } from '../core/wire';
 
-export interface Places {
-  /** Null while the places of a large graph are being worked out. */
-  placed: Placed | null;
-  /** Of the frame to draw in, known from the beginning. */
-  size: { width: number; height: number };
-}
-
-/** Where the tasks stand. The same names and edges stand at the same places: states do not move anything. */
-export function usePlaces(tasks: TaskRunView[], edges: Edge[]): Places {
+/**
+ * The boxes and where they stand; the scene is null while that of a large graph is being worked out. The same names and
+ * edges stand at the same places: states do not move anything. `split`: every task in a box of its own.
+ */
+export function useScene(tasks: TaskRunView[], edges: Edge[], split: boolean): Frame {
   const names = tasks.map(task => task.task).join('\n');
   const shape = useMemo(() => JSON.stringify(edges), [edges]);
-  const graph = useMemo(() => ({ names: names === '' ? [] : names.split('\n'), edges }), [names, shape]);
-  const now = useMemo(() => placesNow(graph.names, graph.edges, NODE), [graph]);
-  const size = useMemo(() => room(graph.names, graph.edges, NODE, now), [graph]);
-  const [arranged, setArranged] = useState<{ graph: typeof graph; placed: Placed } | null>(null);
+  const graph = useMemo(() => ({ names: names === '' ? [] : names.split('\n'), edges, split }), [names, shape, split]);
+  const now = useMemo(() => sceneNow(graph.names, graph.edges, NODE, graph.split), [graph]);
+  const [arranged, setArranged] = useState<{ graph: typeof graph; scene: Scene } | null>(null);
   useEffect(() => {
-    if (now !== null) return undefined;
+    if (now.scene !== null) return undefined;
     const ended = new AbortController();
-    void arrange(graph.names, graph.edges, NODE, ended.signal).then(placed => {
-      if (placed !== null && !ended.signal.aborted) setArranged({ graph, placed });
+    void arrangeScene(graph.names, graph.edges, NODE, graph.split, ended.signal).then(scene => {
+      if (scene !== null && !ended.signal.aborted) setArranged({ graph, scene });
     });
     return () => ended.abort();
   }, [graph]);
-  return { placed: now ?? (arranged?.graph === graph ? arranged.placed : null), size };
+  return { scene: now.scene ?? (arranged?.graph === graph ? arranged.scene : null), room: now.room };
 }

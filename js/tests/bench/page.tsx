@@ -1,4 +1,5 @@
 /** A page with a run that a fake feed drives: for measurements and screenshots. Built by `tests/bench/run.py`. */
+import { FakeLog } from '../fakelog';
 import { render } from 'preact';
 import type { EventSink, Feed } from '../../src/core/feed';
 import type { RunDetail, StateName, TaskRunView } from '../../src/core/wire';
@@ -42,6 +43,15 @@ function layered(layers: number, width: number): RunDetail {
   return detailOf(tasks, edges, { workflow: 'layered' });
 }
 
+/** One task, then many that are alike, then one. */
+function fan(width: number): RunDetail {
+  const states: StateName[] = ['completed', 'completed', 'completed', 'running', 'queued', 'completed', 'failed'];
+  const shards = Array.from({ length: width }, (_, i) => taskRun(`shard_${String(i).padStart(3, '0')}`, i > width * 0.7 ? 'queued' : states[(i * 7 + (i >> 3)) % (i % 23 === 0 ? 7 : 6)]!, { started_at: ago(40), attempts: 1, attempt: `s${i}` }));
+  const tasks = [taskRun('split', 'completed', { started_at: ago(60), ended_at: ago(58) }), ...shards, taskRun('merge'), taskRun('report')];
+  const edges = shards.flatMap(({ task }): [string, string][] => [['split', task], [task, 'merge']]);
+  return detailOf(tasks, [...edges, ['merge', 'report']], { workflow: 'genomes', started_at: ago(60) });
+}
+
 class PageFeed implements Feed {
   sink: EventSink | null = null;
   seq = 10;
@@ -66,6 +76,7 @@ class PageFeed implements Feed {
   };
   act: Feed['act'] = () => Promise.reject(new Error('This is a fake.'));
   logPage: Feed['logPage'] = (of, offset) => Promise.resolve({ attempt: of.attempt, offset: Math.max(0, offset), next_offset: 0, size: 0, end: false, text: 'ValueError: Input X contains NaN.\n' });
+  logAsk: Feed['logAsk'] = (of, what, query) => Promise.resolve(new FakeLog().answer(what, query) as never);
   logUrl = (): string => '#';
 }
 
@@ -104,8 +115,8 @@ async function storm(feed: PageFeed, rate: number, seconds: number): Promise<{ l
 }
 
 Object.assign(window, {
-  show(kind: 'quickstart' | 'layered', layers = 20, width = 50): PageFeed {
-    const feed = new PageFeed(kind === 'quickstart' ? quickstart() : layered(layers, width));
+  show(kind: 'quickstart' | 'layered' | 'fan', layers = 20, width = 50): PageFeed {
+    const feed = new PageFeed(kind === 'quickstart' ? quickstart() : kind === 'fan' ? fan(width) : layered(layers, width));
     render(null, document.getElementById('root')!);
     render(<RunView feed={feed} run={RUN} store="s" saved={null} />, document.getElementById('root')!);
     return feed;
