@@ -1,39 +1,21 @@
-"""Pictures in saved notebooks pass the sanitisers of sites that show notebooks: these put the SVG into their page and
-keep shapes, text and attributes of presentation, but no style, script, foreign object, link or event."""
+"""Pictures in saved notebooks pass the sanitisers of sites that show notebooks."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from xml.etree import ElementTree
 
-import bleach
 import pytest
+from sanitiser import parts, sanitised
 
 from wattle_jupyter import draw, spec
 from wattle_jupyter.model import State, Workflow
 
-KEPT = {"svg", "g", "title", "desc", "path", "rect", "circle", "line", "polygon", "text", "tspan"}
-ATTRIBUTES = {
-    *("xmlns", "width", "height", "viewBox", "role", "x", "y", "rx", "d", "transform", "fill", "stroke"),
-    *("stroke-width", "stroke-dasharray", "stroke-linecap", "stroke-linejoin"),
-    *("font-family", "font-size", "font-weight", "text-anchor"),
-}
 HOSTILE = "</title><script>alert(1)</script><rect onload=alert(1) style='x:url(//e)'>&\x00\ud800"
-
-
-def sanitised(svg: str) -> str:
-    return str(bleach.clean(svg, tags=KEPT, attributes={"*": list(ATTRIBUTES)}, strip=True))
 
 
 def workflow(count: int) -> Workflow:
     tasks = {f"t{i}": {"run": "x", "needs": [f"t{i - 1}"] if i % 5 else []} for i in range(count)}
     return replace(spec.load({"name": "w", "tasks": tasks}), name=HOSTILE)  # worse than any file may say
-
-
-def parts(svg: str) -> list[tuple[str, dict[str, str], str]]:
-    """Every element with what it says. A parser of HTML spells attributes in small letters."""
-    found = ElementTree.fromstring(svg.replace("viewbox=", "viewBox="))
-    return [(one.tag, dict(one.attrib), one.text or "") for one in found.iter()]
 
 
 @pytest.mark.parametrize("count", [1, 12, 121])

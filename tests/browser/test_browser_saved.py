@@ -12,6 +12,7 @@ from typing import Any
 from lab import Lab, Notebook
 from playwright.sync_api import expect
 from processes import environment, until
+from sanitiser import parts, sanitised
 
 Open = Callable[..., Notebook]
 
@@ -36,6 +37,7 @@ def test_the_end_of_a_run_is_saved_and_shown_without_kernel_server_or_trust(own_
     assert {task["task"]: task["state"] for task in final["tasks"]} == STATES
     assert final["state"] == "failed"
     assert all(word in final["svg"] for word in ("<svg", ">a<", "failed", "skipped"))
+    assert parts(sanitised(final["svg"])) == parts(final["svg"])
     assert {task["state"] for task in output["data"][RUN_MIME]["tasks"]} == {None}  # the plan: always the same
     notebook.close()
 
@@ -89,6 +91,28 @@ def test_nbconvert_shows_the_drawing(lab: Lab, open_notebook: Open) -> None:
     page.goto(html.as_uri(), wait_until="domcontentloaded")
     drawings = page.locator(".jp-OutputArea-output img[src^='data:image/svg+xml']")
     expect(drawings).to_have_count(2)
+    for shown in drawings.all():
+        assert shown.evaluate("image => image.decode().then(() => image.naturalWidth * image.naturalHeight)") > 0
     drawing = base64.b64decode((drawings.last.get_attribute("src") or "").partition(",")[2]).decode()
     assert all(word in drawing for word in ("completed", "failed", "skipped"))
+    page.close()
+
+
+def test_a_site_that_sanitises_shows_the_same_drawing(lab: Lab, open_notebook: Open) -> None:
+    notebook = open_notebook(lab, CELLS[0], CELLS[1].replace("kept", "shared"), "%wattle run -w shared")
+    notebook.run_all()
+    notebook.expect_run("failed")
+    document = notebook.save()
+    [output] = [
+        one for cell in document["cells"][2:] for one in cell["outputs"] if "image/svg+xml" in one.get("data", {})
+    ]
+    svg, text = ("".join(output["data"][kind]) for kind in ("image/svg+xml", "text/plain"))
+    assert all(word in text for word in ("shared", "[failed: exit 4]", "[skipped"))
+    page = notebook.context.new_page()
+    pictures = []
+    for shown in (svg, sanitised(svg)):
+        page.set_content(f"<!doctype html><body>{shown}</body>")
+        expect(page.locator("svg text").first).to_be_visible()
+        pictures.append(page.screenshot())
+    assert pictures[0] == pictures[1]
     page.close()
