@@ -7,8 +7,6 @@ import logging
 import math
 import os
 import signal
-import socket
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -219,13 +217,8 @@ def ask_to_yield(folder: Path) -> bool:
         if found is not None and found.kind == "serve":
             connected = owner.connect(found, 2.0)
             with connected:
-                os.kill(_peer_pid(connected) or found.pid, signal.SIGTERM)
+                pid = owner.peer_pid(connected) or found.pid
+                os.kill(pid, signal.SIGTERM)
+                os.kill(pid, signal.SIGCONT)  # one that is suspended would not hear it
             return True
     return False
-
-
-def _peer_pid(connected: socket.socket) -> int:
-    """Pid of the process that listens, as the kernel knows it: a file may be old."""
-    if not hasattr(socket, "SO_PEERCRED"):
-        return 0
-    return int.from_bytes(connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)[:4], sys.byteorder)

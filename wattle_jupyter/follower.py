@@ -31,7 +31,7 @@ from tornado.iostream import IOStream, StreamClosedError
 
 from wattle_jupyter import owner
 from wattle_jupyter._version import __version__
-from wattle_jupyter.errors import Unavailable
+from wattle_jupyter.errors import ServerNotFound, Unavailable
 
 USER = "X-Wattle-User"  # who is logged in at the follower
 FOLLOWER = "X-Wattle-Follower"  # says the follower to the owner
@@ -59,11 +59,14 @@ class Follower:
         self.base = base
 
     async def connect(self) -> tuple[owner.Owner, IOStream] | None:
-        """The owner and a connection to it, None if nobody answers just now. Raises ProtocolMismatch."""
+        """The owner and a connection to it, None if nobody answers just now. Raises ProtocolMismatch, or Unavailable
+        if the owner is suspended: until somebody ends that, nobody can answer."""
         try:
             found = await asyncio.to_thread(owner.knock, self.store, _KNOCK, here="this server")
         except OSError:
             return None
+        except ServerNotFound as error:
+            raise Unavailable(str(error)) from None
         return found and (found[0], IOStream(found[1], read_chunk_size=PIECE))
 
     async def upload(self, handler: Any, length: int | None = None) -> Upload | None:

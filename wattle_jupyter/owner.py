@@ -134,9 +134,44 @@ def knock(store: Path, timeout: float, here: str = "this kernel") -> tuple[Owner
     if owner is None:
         return None
     try:
-        return owner, connect(owner, timeout)
+        door = connect(owner, timeout)
     except (ConnectionError, FileNotFoundError):
         return None
+    except TimeoutError:
+        _refuse_stopped(owner.pid, store)
+        raise
+    try:
+        _refuse_stopped(peer_pid(door), store)
+    except BaseException:
+        door.close()
+        raise
+    return owner, door
+
+
+def peer_pid(connected: socket.socket) -> int:
+    """Pid of the process that listens, as the kernel knows it: a file may be old. 0 where that cannot be known."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return 0
+    return int.from_bytes(connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)[:4], sys.byteorder)
+
+
+def _refuse_stopped(pid: int, store: Path) -> None:
+    """A process that was suspended still holds the store and answers nobody; nobody may take it away from it."""
+    if is_stopped(pid):
+        raise ServerNotFound(
+            f"The server that owns the store {store} (pid {pid}) is suspended and answers nobody; what runs goes on. "
+            f"Let it go on: kill -CONT {pid}; or end it: kill -9 {pid}, then the next server takes over by itself",
+            pid=pid,
+        )
+
+
+def is_stopped(pid: int) -> bool:
+    """Was the process suspended, by SIGSTOP, Ctrl-Z or a debugger? False where that cannot be known."""
+    try:
+        with Path(f"/proc/{pid}/stat").open("rb") as file:
+            return file.read().rpartition(b") ")[2][:1] in b"Tt"
+    except OSError:
+        return False
 
 
 def _is_busy(store: Path) -> bool:
