@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from wattle_jupyter.audit import Audit
+from wattle_jupyter.clock import boot_time
 from wattle_jupyter.executors import Executor
 from wattle_jupyter.executors.local import LocalExecutor
 from wattle_jupyter.looplag import LoopLag
@@ -57,7 +58,7 @@ class Engine:
         )
         executor = executor or LocalExecutor(folder, limits.slots)
         objects = Objects(folder / "objects", settings.store.max_object, settings.store.keep_outputs)
-        scheduler = Scheduler(store, executor, limits, objects=objects, environ=environ, log=log)
+        scheduler = Scheduler(store, executor, limits, objects=objects, environ=environ, steady=boot_time, log=log)
         try:
             await asyncio.to_thread(objects.sweep)
             await scheduler.start()

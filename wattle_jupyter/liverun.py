@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from wattle_jupyter.model import Attempt, Event, Left, Run, State, TaskRun, Workflow
 from wattle_jupyter.plan import Plan
-from wattle_jupyter.queues import Entry
+from wattle_jupyter.queues import Entry, shifted
 from wattle_jupyter.view import count, run_summary, task_run_view
 from wattle_jupyter.wire import RunDetail, RunSummary, TaskRunView
 
@@ -35,6 +35,18 @@ class LiveRun:
         self.counts = count(t.state.value for t in self.task_runs.values())
         self.position = {name: i for i, name in enumerate(self.task_runs)}
         self.recount()
+
+    def shift(self, by: float) -> list[TaskRun]:
+        """The clock was set by so many seconds. Returns the task runs that have other times now."""
+        self.parked = [shifted(entry, by) for entry in self.parked]
+        if self.run.started_at is not None:
+            self.run.started_at += by
+        going_on = [task_run for task_run in self.task_runs.values() if not task_run.state.final]
+        for task_run in going_on:
+            for name in ("not_before", "queued_at", "started_at"):
+                if (at := getattr(task_run, name)) is not None:
+                    setattr(task_run, name, at + by)
+        return going_on
 
     def recount(self) -> None:
         """Count anew what each task waits for: after loading, and when a user reopens tasks."""

@@ -21,6 +21,10 @@ class Entry:
     task: str = ""
 
 
+def shifted(entry: Entry, by: float) -> Entry:
+    return Entry(entry.rank + by, entry.tie, entry.run, entry.task)
+
+
 class Queues:
     """Three queues. Entries may be stale: whoever takes one looks whether it still waits."""
 
@@ -38,6 +42,11 @@ class Queues:
 
     def add_timer(self, run: str, task: str, at: float) -> None:
         heapq.heappush(self._timers, self._entry(at, run, task))
+
+    def shift(self, by: float) -> None:
+        """The clock was set by so many seconds: everything keeps its place, and its time from now."""
+        for queue in (self.runs, self._ready, self._timers):
+            queue[:] = [shifted(entry, by) for entry in queue]
 
     def put_back(self, entry: Entry) -> None:
         """A task that was taken and could not start: it keeps its place."""

@@ -22,6 +22,7 @@ from typing import TypeVar, cast
 
 from wattle_jupyter import history, launch, library, outputs, preflight, spec
 from wattle_jupyter.change import Change, Request
+from wattle_jupyter.clock import Clock, ClockWatch
 from wattle_jupyter.errors import Conflict, NotFound, StoreUnavailable, Unavailable, WattleError
 from wattle_jupyter.events import Hub
 from wattle_jupyter.executors import Executor, Fact
@@ -38,7 +39,6 @@ from wattle_jupyter.verdict import End
 from wattle_jupyter.wire import RunDetail, RunSummary, TaskRunView
 
 T = TypeVar("T")
-Clock = Callable[[], float]
 
 RETRY_COMMIT = 0.5  # seconds between tries while the disk does not take a commit
 ANSWER_WITHIN = 1.0  # seconds that a request waits for such a disk
@@ -60,6 +60,7 @@ class Scheduler:
         objects: Objects | None = None,
         environ: Mapping[str, str] | None = None,
         clock: Clock = time.time,
+        steady: Clock | None = None,
         log: logging.Logger | None = None,
     ) -> None:
         self.store = store
@@ -74,6 +75,7 @@ class Scheduler:
         self.on_trouble: list[Callable[[str | None], None]] = []
         self._environ = dict(os.environ if environ is None else environ)
         self._clock = clock
+        self._watch = None if steady is None else ClockWatch(clock, steady)
         self._log = log or logging.getLogger("wattle")
         self._inbox: list[Stimulus] = []
         self._batch: list[Stimulus] = []
@@ -181,6 +183,7 @@ class Scheduler:
         """Everything that is in the inbox: one change, one commit."""
         self._batch, self._inbox = self._inbox, []
         await self._recall(self._batch)
+        self._heed_clock()
         now = self._clock()
         for stimulus in self._batch:
             self._hear(stimulus, now)
@@ -195,6 +198,12 @@ class Scheduler:
         self._batch = []
         starts = [self.launcher.spec(live, task, attempt) for live, task, attempt in effects.start]
         self._outbox.put(starts, effects.stop, effects.acknowledge)
+
+    def _heed_clock(self) -> None:
+        by = self._watch.set_by() if self._watch else 0.0
+        if by:
+            self._log.warning("wattle: the clock was set by %+.1f s; what waits for its time is moved with it", by)
+            self._machine.clock_was_set(by)
 
     async def _recall(self, batch: Sequence[Stimulus]) -> None:
         """Answer repeats of requests. Exact, because only this loop makes new ones: none is committed meanwhile."""

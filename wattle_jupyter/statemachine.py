@@ -203,6 +203,14 @@ class StateMachine:
         """Remember a request that changed nothing, so that its repeat changes nothing either."""
         self._remember(request)
 
+    def clock_was_set(self, by: float) -> None:
+        """What is to come comes as soon as if it had not been, and what goes on has taken as long."""
+        self._queues.shift(by)
+        for live in self.live.values():
+            self._touch_run(live)
+            for task_run in live.shift(by):
+                self._touch(live, task_run)
+
     # ------------------------------------------------------------------------------------------------ facts
 
     def started(self, attempt_id: str, pid: int | None, boot_id: str, at: float | None) -> None:

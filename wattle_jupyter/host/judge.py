@@ -21,6 +21,7 @@ UNASKED = object()
 GONE = "gone"
 """Kind of an answer that asks back: the process is gone without a code; has the server seen one?"""
 
+_JUMP = 1.0  # seconds
 _PATIENCE = 1.0  # a child of a dead keeper may be between fork and exec: it holds the lock and shows no cookie
 
 
@@ -173,7 +174,16 @@ class Judge:
 
 def exited(attempt: Attempt, status: int) -> Facts:
     words = process.exit_words(status)
-    return attempt.base("exited") | words | {"why": attempt.why, "ended_at": time.time(), "peak_rss": None}
+    return attempt.base("exited") | words | {"why": attempt.why, "ended_at": _now(attempt), "peak_rss": None}
+
+
+def _now(attempt: Attempt) -> float:
+    """By the clock that no one sets, if somebody set the other one while it ran: it must not end before its start."""
+    now = time.time()
+    if not attempt.started_at or not attempt.ticks or not hasattr(time, "CLOCK_BOOTTIME"):
+        return now
+    lived = time.clock_gettime(time.CLOCK_BOOTTIME) - attempt.ticks / os.sysconf("SC_CLK_TCK")
+    return now if abs(attempt.started_at + lived - now) < _JUMP else attempt.started_at + lived
 
 
 def _ended(attempt: Attempt, line: Facts) -> Facts:
