@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 from typing import Any
 
@@ -105,6 +107,29 @@ def test_answers_of_changes_and_errors_are_as_the_document_says(engine: EnginePr
         status, answer = engine.request(verb, real, body)
         assert status == expected, (verb, real, answer)
         check(verb, path, status, answer)
+
+
+def test_real_events_are_as_the_document_says(engine: EngineProcess) -> None:
+    engine.post("workflows", {"name": "told", "tasks": {"a": "true"}})
+    run = engine.post("workflows/told/start")["id"]
+    engine.ended(run)
+    for path in (f"runs/{run}", "workflows/told"):
+        assert engine.request("DELETE", path)[0] == 200
+    schema = {"$ref": "#/components/schemas/EventView", "components": DOCUMENT["components"]}
+    check_event = jsonschema.Draft202012Validator(schema).validate
+    kinds: set[str] = set()
+    event: dict[str, Any] = {}
+    connection, stream = engine.open("GET", "events?since=0")
+    with contextlib.closing(connection):
+        while (event.get("kind"), event.get("body")) != ("workflow.deleted", {"name": "told"}):
+            line = stream.readline().decode()
+            if line.startswith("data:"):
+                event = json.loads(line[5:])
+                check_event(event)
+                kinds.add(event["kind"])
+    assert kinds == {"run.created", "run.changed", "run.deleted", "workflow.changed", "workflow.deleted"}
+    with pytest.raises(jsonschema.ValidationError):
+        check_event({**event, "kind": "run.changed"})
 
 
 def test_a_wrong_answer_would_be_seen(engine: EngineProcess, run: str) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 from lab import RESULTS, Cell, Lab, Notebook, chromium, running
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 from processes import clear, scratch
 
+expect.set_options(timeout=30_000)  # ms; a test waits for what must come, however busy the machine is
 SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
@@ -74,15 +75,24 @@ def notebook_app() -> Iterator[Lab]:
 def open_notebook(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Callable[..., Notebook]]:
     """``open_notebook(lab, *cells, **options of the page)``: a notebook of this test, opened, its kernel ready.
 
-    At the end no page may have reported an error that the test did not say it provokes.
+    ``prepare`` sees it before it loads. At the end no page may have reported an error that the test did not say it
+    provokes.
     """
     opened: list[Notebook] = []
 
-    def open_(lab: Lab, *cells: Cell, path: str | None = None, kernel: bool = True, **options: Any) -> Notebook:
+    def open_(
+        lab: Lab,
+        *cells: Cell,
+        path: str | None = None,
+        kernel: bool = True,
+        prepare: Callable[[Notebook], None] = lambda _: None,
+        **options: Any,
+    ) -> Notebook:
         name = f"{request.node.name}-{len(opened)}"[-60:]
         notebook = Notebook(lab, browser, path or lab.write(re.sub(r"\W", "_", name), *cells), **options)
         opened.append(notebook)
         lab.forget_theme()
+        prepare(notebook)
         return notebook.open(kernel=kernel)
 
     yield open_

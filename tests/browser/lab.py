@@ -269,6 +269,13 @@ class Notebook:
         self.context.close()
 
 
+def expect_to_stream(log: Locator) -> None:
+    """Wait until the end of a log has come into sight, and then a newer one. How far it is depends on the machine."""
+    newest = log.locator(".jp-wattle-log-line").last
+    expect(newest).to_have_text(re.compile(r"line \d+"), timeout=SLOW)
+    expect(newest).not_to_have_text(newest.text_content() or "", timeout=SLOW)
+
+
 _PANEL = "[...window.jupyterapp.shell.widgets('main')].find(w => w.sessionContext)"
 
 _RUN = f"""() => {{

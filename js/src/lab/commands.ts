@@ -4,6 +4,7 @@ import type { ILauncher } from '@jupyterlab/launcher';
 import type { Board } from '../core/board';
 import type { Catalog } from '../core/catalog';
 import type { Feed, Verb } from '../core/feed';
+import { after, PAGE } from '../core/lifetime';
 import { canCancel, canRetry } from '../core/states';
 import type { RunSummary } from '../core/wire';
 import { trans } from '../core/words';
@@ -112,10 +113,11 @@ export function addCommands(parts: Parts): void {
   board.listen(() => {
     if (due) return;
     due = true;
-    setTimeout(() => {
+    const tell = (): void => {
       due = false;
       for (const id of [Command.cancel, Command.retry]) commands.notifyCommandChanged(id);
-    }, SETTLED);
+    };
+    after(SETTLED, tell, PAGE);
   });
 }
 
@@ -141,7 +143,7 @@ async function openRun(parts: Parts, target: Target): Promise<void> {
   const text = asked.value?.trim();
   if (!asked.button.accept || !text) return;
   await orSay(async () => {
-    const { id } = await parts.feed.run(text, new AbortController().signal);
+    const { id } = await parts.feed.run(text, PAGE);
     parts.pages.open(id);
   });
 }
@@ -169,7 +171,7 @@ async function startWorkflow(parts: Parts, name: string | undefined): Promise<vo
 }
 
 async function chooseWorkflow({ catalog }: Parts): Promise<string | null> {
-  const items = (await catalog.workflows(new AbortController().signal)).map(one => one.name);
+  const items = (await catalog.workflows(PAGE)).map(one => one.name);
   if (items.length === 0) throw new Error(trans.__('No workflow is defined yet. A cell that begins with %1 and a name defines one.', '%%wattle'));
   const answer = await InputDialog.getItem({ title: trans.__('Run Workflow'), label: trans.__('Workflow'), items, okLabel: trans.__('Run') });
   return answer.button.accept ? answer.value : null;
