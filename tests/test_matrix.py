@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -157,6 +158,18 @@ def test_no_spelling_of_a_path_opens_it_to_strangers(guarded: ServerProcess, pat
     assert answer.status in (302, 400, 403, 404), (path, answer.status)
     assert b'"success": true' not in content
     assert b'"success":true' not in content
+
+
+def test_who_is_refused_is_told_so_when_the_body_is_in(guarded: ServerProcess) -> None:
+    """A proxy that is still sending would say 503 if the connection ended, and who waits for the next answer too."""
+    head = f"POST /wattle/api/runs HTTP/1.1\r\nHost: 127.0.0.1:{guarded.port}\r\nContent-Length: 2\r\n\r\n"
+    following = f"GET /wattle/api/health HTTP/1.1\r\nHost: 127.0.0.1:{guarded.port}\r\nConnection: close\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", guarded.port), timeout=20) as sock:
+        sock.sendall(head.encode())
+        guarded.get("health")  # the head has been read by now
+        sock.sendall(b"{}" + following.encode())
+        said = b"".join(iter(lambda: sock.recv(65536), b""))
+    assert said.count(b"HTTP/1.1 403 ") == 2
 
 
 def test_a_verb_cannot_be_smuggled_in_by_a_header(guarded: ServerProcess) -> None:

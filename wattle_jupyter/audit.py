@@ -78,6 +78,6 @@ def _backwards(path: Path) -> Iterator[AuditEntry]:
     for line in reversed(lines):
         try:
             entry: AuditEntry = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue  # cut off by a full disk or a crash
         yield entry

@@ -1,7 +1,10 @@
 """The owner's door: a unix socket through which kernels and the command line of the same user come in.
 
 A server with a password, or one behind a JupyterHub, has no token to hand out; the kernel of the operating system says
-who is at the other end instead. Same handlers, same permissions, no port.
+who is at the other end instead. Same handlers, no port.
+
+The server's authorizer is not asked here: whoever comes in owns the processes and the files that it guards, and a
+server that follows has asked its own. That of a JupyterHub could not answer: it knows users of the Hub only.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from jupyter_server.auth.authorizer import AllowAllAuthorizer
 from jupyter_server.auth.identity import IdentityProvider, User
 from tornado import web
 from tornado.httpserver import HTTPServer
@@ -39,7 +43,7 @@ MAX_BODY = 65 << 20
 class DoorIdentity(IdentityProvider):
     """Whoever came through the door is the user that runs the server: :class:`Door` lets nobody else in.
 
-    A server that follows says whom it let in; that is who is asked about and who started the run.
+    A server that follows says whom it let in; that is who started the run.
     """
 
     def get_user(self, handler: Any) -> User:
@@ -85,6 +89,8 @@ def open_door(settings: dict[str, Any], folder: Path, store_id: str, kind: str, 
     """Listen, and say where in ``owner.json``."""
     identity = DoorIdentity(parent=None)
     own = {**settings, "identity_provider": identity, "base_url": "/", "allow_remote_access": True}
+    own |= {"authorizer": AllowAllAuthorizer(parent=None, identity_provider=identity)}
+    own |= {"disable_check_xsrf": True}  # no page reaches a socket, and a JupyterHub's check knows its own cookies only
     own |= {"wattle_door": True, "wattle_follower": None}  # whoever has a door follows nobody
     application = web.Application(routes(), **own)
     path = socket_path(folder)

@@ -111,6 +111,8 @@ def toml_data(text: str) -> Json:
         _fail(f"not valid TOML: {message[:1].lower()}{message[1:]}", "", int(line[1]) if line else text.count("\n") + 1)
     except RecursionError:
         _fail(f"nested deeper than {MAX_DEPTH} levels", "make it flatter", None)
+    except ValueError:  # what Python says of thousands of digits
+        _fail("a number with too many digits", "write it as text", None)
 
 
 def path_text(where: Where) -> str:

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, cast
+from contextlib import suppress
 from urllib.parse import unquote
 
 from jupyter_server.auth.decorator import authorized
@@ -185,7 +186,19 @@ class WattleHandler(APIHandler):
         length = self.request.headers.get("Content-Length", "0")
         if length.isdigit() and int(length) > limit:
             raise TooLarge(f"the body has {length} bytes; the limit here is {limit}")
-        await super().prepare()
+        try:
+            await super().prepare()
+        except web.HTTPError:
+            if length.isdigit() and 0 < int(length) <= _SMALL:
+                await self._let_body_pass()
+            raise
+
+    async def _let_body_pass(self) -> None:
+        """Answered while a body is on its way, a request ends its connection, and a proxy says 503 instead of why."""
+        prepared: Any = self._prepared_future
+        prepared.set_result(None)  # else tornado reads no further
+        with suppress(StreamClosedError):
+            await self.request._body_future
 
     def data_received(self, chunk: bytes) -> None:
         self.received += chunk
@@ -283,6 +296,7 @@ def _as_object(found: Json, allowed: Sequence[str]) -> dict[str, Json]:
             raise InvalidRequest(f"unknown field {name[:80]!r}: this takes {listed}")
     return found
 
+_SMALL = 1 << 16  # bytes of a body that is read though the request is refused
 
 def _refuse_constant(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")

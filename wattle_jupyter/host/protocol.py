@@ -45,7 +45,10 @@ class Lines:
         *whole, rest = b"".join(self._parts).split(b"\n")
         self._parts, self._size = [rest], len(rest)
         for line in whole:
-            message = json.loads(line)
+            try:
+                message = json.loads(line)
+            except RecursionError:
+                raise ValueError("a message is nested too deep") from None
             if not isinstance(message, dict):
                 raise ValueError("a message must be an object")
             yield message

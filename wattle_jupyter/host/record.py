@@ -94,7 +94,7 @@ def parse(data: bytes) -> tuple[list[Line], int]:
     while (newline := data.find(b"\n", end)) >= 0:
         try:
             line = json.loads(data[end:newline])
-        except ValueError:
+        except (ValueError, RecursionError):
             break
         if not isinstance(line, dict) or not isinstance(line.get("k"), str):
             break
