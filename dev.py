@@ -4,6 +4,7 @@
     python3 dev.py demo     set up, run the quickstart notebook on a real Jupyter server, show what came out
     python3 dev.py test     set up, run every test: Python, notebooks, JavaScript, browser
     python3 dev.py lab      set up, open JupyterLab on the example notebooks
+    python3 dev.py session  set up, use JupyterLab by a script for half an hour, print what went wrong and what it cost
     python3 dev.py chaos    set up, kill servers and keepers at random, print what held and what did not
     python3 dev.py lint     set up, ruff, mypy, import-linter, TypeScript
     python3 dev.py wire     set up, make the wire types of the front end from those of the server
@@ -65,7 +66,7 @@ EXTRAS = {
     "test": {"lab", "examples", "test", "dev", "terminal", "docs"},
 }
 EXTRAS["lint"] = EXTRAS["build"] = EXTRAS["wire"] = {"dev", "test"}
-EXTRAS["chaos"] = EXTRAS["test"]
+EXTRAS["chaos"] = EXTRAS["session"] = EXTRAS["screenshots"] = EXTRAS["test"]
 EXTRAS["docs"] = {"docs"}
 # a worker that was killed is a failure at once: pytest-xdist may wait for its tests for ever
 SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile", "--max-worker-restart=0")
@@ -576,6 +577,29 @@ def chaos(arguments: argparse.Namespace) -> int:
     return run(PYTHON, "-m", "survival", *words, cwd=ROOT / "tests")
 
 
+# ------------------------------------------------------------------------------------------------ session, screenshots
+
+
+def in_browser(verb: str, *words: str) -> int:
+    """A script beside the browser tests that uses what they use."""
+    set_up(verb)
+    if problem := browser_problem():
+        raise Stop(problem)
+    tests = ROOT / "tests"
+    script = tests / "browser" / f"{verb}.py"
+    return run(PYTHON, script, *words, env=environment(PYTHONPATH=str(tests)))
+
+
+def session(arguments: argparse.Namespace) -> int:
+    """Exit code 1 if anything was wrong in the page, grew with time, or was left running."""
+    words = ["--minutes", str(arguments.minutes)]
+    return in_browser("session", *words, *([] if arguments.seed is None else ["--seed", str(arguments.seed)]))
+
+
+def screenshots(_: argparse.Namespace) -> int:
+    return in_browser("screenshots")
+
+
 # -------------------------------------------------------------------------------------------------- lint, build, clean
 
 
@@ -629,7 +653,7 @@ def clean(_: argparse.Namespace) -> int:
 def parse(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="dev.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     verbs = parser.add_subparsers(
-        dest="verb", required=True, metavar="demo | test | lab | chaos | lint | wire | docs | build | clean"
+        dest="verb", required=True, metavar="demo | test | lab | session | chaos | lint | wire | docs | build | clean"
     )
     testing = verbs.add_parser("test", help="run every test")
     testing.add_argument("-k", metavar="EXPRESSION", help="only Python tests whose names match")
@@ -639,9 +663,12 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     killing.add_argument("--kills", type=int, default=300, help="0 for mutants only")
     killing.add_argument("--seed", type=int, help="of workflows and kills; printed if absent")
     killing.add_argument("--mutants", action="store_true", help="also protocols that are broken on purpose")
+    watching = verbs.add_parser("session", help="use JupyterLab by a script, watch the pages")
+    watching.add_argument("--minutes", type=float, default=30.0)
+    watching.add_argument("--seed", type=int, help="of the order of the acts; printed if absent")
     opening = verbs.add_parser("lab", help="open JupyterLab")
     opening.add_argument("notebook", nargs="?", help="the quickstart if absent")
-    for verb in ("demo", "lint", "wire", "docs", "build", "clean"):
+    for verb in ("demo", "screenshots", "lint", "wire", "docs", "build", "clean"):
         verbs.add_parser(verb)
     arguments, rest = parser.parse_known_args(words)
     if rest and arguments.verb != "lab":
@@ -654,6 +681,8 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "demo": demo,
     "test": test,
     "lab": lab,
+    "session": session,
+    "screenshots": screenshots,
     "chaos": chaos,
     "lint": lint,
     "wire": wire,
