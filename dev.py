@@ -6,6 +6,7 @@
     python3 dev.py lab      set up, open JupyterLab on the example notebooks
     python3 dev.py session  set up, use JupyterLab by a script for half an hour, print what went wrong and what it cost
     python3 dev.py chaos    set up, kill servers and keepers at random, print what held and what did not
+    python3 dev.py bench    set up, measure beside other programs, print ratios, keep tables and plots
     python3 dev.py lint     set up, ruff, mypy, import-linter, TypeScript
     python3 dev.py wire     set up, make the wire types of the front end from those of the server
     python3 dev.py docs     set up, build the documentation site
@@ -68,6 +69,7 @@ EXTRAS = {
 EXTRAS["lint"] = EXTRAS["build"] = EXTRAS["wire"] = {"dev", "test"}
 EXTRAS["chaos"] = EXTRAS["session"] = EXTRAS["screenshots"] = EXTRAS["test"]
 EXTRAS["docs"] = {"docs"}
+EXTRAS["bench"] = EXTRAS["test"]
 # a worker that was killed is a failure at once: pytest-xdist may wait for its tests for ever
 SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile", "--max-worker-restart=0")
 LIMIT, LONG_LIMIT = 1800.0, 7200.0  # seconds for one group of tests; a healthy one takes a few minutes
@@ -600,6 +602,16 @@ def screenshots(_: argparse.Namespace) -> int:
     return in_browser("screenshots")
 
 
+# --------------------------------------------------------------------------------------------------------------- bench
+
+
+def bench(arguments: argparse.Namespace) -> int:
+    """Exit code 1 if a benchmark could not be run; a missed target is printed, no failure."""
+    set_up("bench")
+    words = [*arguments.names, *(["--quick"] if arguments.quick else []), *(["--long"] if arguments.long else [])]
+    return run(PYTHON, "-m", "benchmarks", *words)
+
+
 # -------------------------------------------------------------------------------------------------- lint, build, clean
 
 
@@ -635,7 +647,7 @@ def build(_: argparse.Namespace) -> int:
 
 def clean(_: argparse.Namespace) -> int:
     made = [VENV, JS / "node_modules", JS / "lib", LABEXTENSION, WIDGET.parent, ROOT / "dist", sandbox()]
-    made += [NOTEBOOKS / "results", ROOT / "docs" / "_build", ROOT / "docs" / "examples"]
+    made += [ROOT / ".bench", NOTEBOOKS / "results", ROOT / "docs" / "_build", ROOT / "docs" / "examples"]
     caches = ("pytest_cache", "mypy_cache", "ruff_cache", "hypothesis", "import_linter_cache")
     made += [ROOT / f".{name}" for name in caches]
     for path in filter(Path.exists, made):
@@ -653,7 +665,9 @@ def clean(_: argparse.Namespace) -> int:
 def parse(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="dev.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     verbs = parser.add_subparsers(
-        dest="verb", required=True, metavar="demo | test | lab | session | chaos | lint | wire | docs | build | clean"
+        dest="verb",
+        required=True,
+        metavar="demo | test | lab | session | chaos | bench | lint | wire | docs | build | clean",
     )
     testing = verbs.add_parser("test", help="run every test")
     testing.add_argument("-k", metavar="EXPRESSION", help="only Python tests whose names match")
@@ -666,6 +680,10 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     watching = verbs.add_parser("session", help="use JupyterLab by a script, watch the pages")
     watching.add_argument("--minutes", type=float, default=30.0)
     watching.add_argument("--seed", type=int, help="of the order of the acts; printed if absent")
+    measuring = verbs.add_parser("bench", help="measure beside other programs")
+    measuring.add_argument("names", nargs="*", metavar="NAME", help="of benchmarks; all if absent")
+    measuring.add_argument("--quick", action="store_true", help="less of everything; nothing is kept")
+    measuring.add_argument("--long", action="store_true", help="also what takes many minutes")
     opening = verbs.add_parser("lab", help="open JupyterLab")
     opening.add_argument("notebook", nargs="?", help="the quickstart if absent")
     for verb in ("demo", "screenshots", "lint", "wire", "docs", "build", "clean"):
@@ -684,6 +702,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "session": session,
     "screenshots": screenshots,
     "chaos": chaos,
+    "bench": bench,
     "lint": lint,
     "wire": wire,
     "docs": docs,
