@@ -13,7 +13,6 @@ import struct
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -411,6 +410,8 @@ def test_a_full_disk_loses_nothing(
     complaints: list[str] = []
     with selectors.DefaultSelector() as outer:
         pump = Pump(outer, complaints.append)
+        os.write(pipe.fifo, b"first, ")
+        pipe.move(time.time())
         pump.add(pipe)
         os.write(pipe.fifo, b"kept")
 
@@ -423,10 +424,10 @@ def test_a_full_disk_loses_nothing(
         assert "No space left on device" in complaints[0]
         assert pump.next_at() is not None
         pump.step()
-        assert (tmp_path / "log").read_bytes() == b""
+        assert (tmp_path / "log").read_bytes() == b"first, "
         pump.tend(time.monotonic() + 1.0)
         pump.step()
-        assert (tmp_path / "log").read_bytes() == b"kept"
+        assert (tmp_path / "log").read_bytes() == b"first, kept"
         pump.remove(pipe)
         pump._inner.close()
 
@@ -465,13 +466,10 @@ def test_a_task_whose_start_the_disk_does_not_take_runs_all_the_same(
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(Spawner, "note_start", broken)
-    ended = threading.Event()
-    spawner = Spawner(Attempts(str(tmp_path)), process.Kernel(process.FEATURES), ended.set)
+    spawner = Spawner(Attempts(str(tmp_path)), process.Kernel(process.FEATURES))
     attempt = Attempt(uuid.uuid4().hex, {"k": "claim"})
     attempt.argv, attempt.cwd = ["/bin/sh", "-c", "exit 0"], str(tmp_path)
-    spawner.submit(attempt)
-    assert ended.wait(30)
-    (outcome,) = spawner.outcomes
+    outcome = spawner.start(attempt)
     assert (outcome.kind, outcome.why) == ("running", "cannot record its start: [Errno 5] Input/output error")
-    assert os.waitpid(outcome.pid, 0)[1] == 0
+    assert os.waitpid(attempt.pid, 0)[1] == 0
     attempt.release()

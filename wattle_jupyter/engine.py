@@ -19,6 +19,9 @@ from wattle_jupyter.settings import Settings
 from wattle_jupyter.statemachine import Limits
 from wattle_jupyter.store import Store
 
+AHEAD = 16
+"""Brief tasks that the executor has in hand beside those that run: enough to keep it busy while a commit is made."""
+
 
 class Engine:
     """Everything that owns one store while it lives. ``await Engine.open(…)``, ``await engine.close()``."""
@@ -50,6 +53,7 @@ class Engine:
             log.warning("wattle: %s", store.rejoined)
         limits = Limits(
             slots=settings.scheduler.slots,
+            ahead=AHEAD,
             max_active_runs=settings.scheduler.max_active_runs,
             max_queued_runs=settings.scheduler.max_queued_runs,
             loss_budget=settings.scheduler.loss_budget,

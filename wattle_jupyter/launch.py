@@ -81,6 +81,14 @@ def argv(workflow: Workflow, task: Task, values: Values, script: str | None) -> 
     return ("/bin/sh", "-c", template.render(text, values, quote=True))
 
 
+def is_plain(workflow: Workflow, task: Task) -> bool:
+    """Is there nothing in this task that a value could be missing for?"""
+    words = task.run if isinstance(task.run, tuple) else (task.run,)
+    if task.inputs or task.call is not None:
+        return False
+    return not any("{{" in text for text in (*words, *workflow.env.values(), *task.env.values()))
+
+
 def interpreter(workflow: Workflow, script: str, path: str) -> list[str]:
     """``["Rscript", path]`` for a script that ends in .R, and so on."""
     program = INTERPRETERS[posixpath.splitext(script)[1]] or workflow.python or "python3"

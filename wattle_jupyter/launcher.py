@@ -22,19 +22,21 @@ class Launcher:
     of tasks that set none."""
 
     def __init__(self, store: Path, environ: Mapping[str, str], limits: Limits, objects: Objects) -> None:
-        self._store = store
         self._objects = objects
+        self._attempts_path, self._objects_path = str(store / "attempts"), str(objects.folder)
         self._environ = environ
         self._limits = limits
         self._bases: dict[str, Mapping[str, str]] = {}  # by interpreter
 
     def output_file(self, attempt: str) -> Path:
         """What ``$WATTLE_OUTPUT`` names."""
-        return self._store / "attempts" / attempt / "output"
+        return Path(self._attempts_path, attempt, "output")
 
     def check(self, live: LiveRun, task: Task) -> None:
         """Raises Conflict or InvalidRequest if the task cannot be launched, say for want of a value."""
-        values = launch.Values(live.run.params, live.values, str(self._objects.folder))
+        if launch.is_plain(live.workflow, task):
+            return
+        values = launch.Values(live.run.params, live.values, self._objects_path)
         launch.argv(live.workflow, task, values, live.run.scripts.get(task.name))
         launch.environment(live.workflow, task, values, {}, {})
 
@@ -70,14 +72,14 @@ class Launcher:
             "WATTLE_RUN": run,
             "WATTLE_TASK_RUN": task_run,
             "WATTLE_ATTEMPT": attempt,
-            "WATTLE_OUTPUT": str(self.output_file(attempt)),
-            "WATTLE_OBJECTS": str(self._objects.folder),
+            "WATTLE_OUTPUT": f"{self._attempts_path}/{attempt}/output",
+            "WATTLE_OBJECTS": self._objects_path,
             "WATTLE_MAX_OBJECT": str(self._objects.limit),
         }
 
     def spec(self, live: LiveRun, task: Task, attempt: Attempt) -> AttemptSpec:
         """Raises as :meth:`check`."""
-        values = launch.Values(live.run.params, live.values, str(self._objects.folder))
+        values = launch.Values(live.run.params, live.values, self._objects_path)
         names = self._names(live.run.id, attempt.task_run, attempt.id)
         return AttemptSpec(
             id=attempt.id,

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from wattle_jupyter.errors import NotFound
 from wattle_jupyter.model import Attempt, Event, Left, Run, State, TaskRun, Workflow
 from wattle_jupyter.plan import Plan
 from wattle_jupyter.queues import Entry, shifted
@@ -51,6 +52,12 @@ class LiveRun:
     def recount(self) -> None:
         """Count anew what each task waits for: after loading, and when a user reopens tasks."""
         self.waiting = {name: sum(not self.satisfied(up) for up in self.plan.upstream[name]) for name in self.task_runs}
+
+    def task_run(self, name: str) -> TaskRun:
+        """Raises NotFound."""
+        if name not in self.task_runs:
+            raise NotFound(f"run {self.run.id} of {self.run.workflow} has no task {name!r}")
+        return self.task_runs[name]
 
     def satisfied(self, name: str) -> bool:
         """Does ``name`` no longer hold its dependents back?"""

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 HEAD_START: Mapping[str, float] = {"high": 0.0, "normal": 300.0, "low": 900.0}
 """Seconds. What is ready is served in the order of the time since when it is ready, plus this. So a higher priority
 goes first, and what waited long enough goes before what came later, whatever its priority: nothing starves."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Entry:
+class Entry(NamedTuple):
     """A run (``task`` is empty) or one of its tasks. The smallest is served first; ``tie`` is the order of arrival."""
 
     rank: float

@@ -172,11 +172,12 @@ class Scheduler:
 
     async def _wait(self) -> None:
         due = self._machine.next_timer()
-        timeout = None if due is None else max(0.0, due - self._clock())
-        try:
-            await asyncio.wait_for(self._wake.wait(), timeout)
-        except TimeoutError:
-            return
+        if due is None:
+            await self._wake.wait()
+        else:
+            timer = asyncio.get_running_loop().call_later(max(0.0, due - self._clock()), self._wake.set)
+            await self._wake.wait()
+            timer.cancel()
         self._wake.clear()
 
     async def _step(self) -> None:
@@ -308,7 +309,7 @@ class Scheduler:
         if self._broken:
             return  # the executor holds them until they are acknowledged
         for told in facts:
-            fact = replace(told, why=_plain(told.why))
+            fact = replace(told, why=_plain(told.why)) if told.why else told
             source = self._source(fact)
             if source is None:
                 self._hear_fact(fact, outputs.NOTHING)
@@ -339,7 +340,7 @@ class Scheduler:
     def _tell(self, fact: Fact, end: End, now: float) -> None:
         machine = self._machine
         if fact.kind == "running":
-            machine.started(fact.id, fact.pid, fact.boot_id, fact.started_at)
+            machine.started(fact.id, fact.pid, fact.boot_id, fact.started_at, now)
         elif fact.kind == "exited":
             machine.ended(
                 fact.id,

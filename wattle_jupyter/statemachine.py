@@ -6,12 +6,13 @@ No I/O and no clock: facts, requests and the time come in, a :class:`~wattle_jup
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from wattle_jupyter import liverun
+from wattle_jupyter import liverun, reopening
+from wattle_jupyter.ahead import Ahead
 from wattle_jupyter.change import Change, Draft, Request
-from wattle_jupyter.errors import Conflict, NotFound, TooManyRuns, WattleError
+from wattle_jupyter.errors import NotFound, TooManyRuns, WattleError
 from wattle_jupyter.liverun import LiveRun
 from wattle_jupyter.model import FINAL, MOVES, Attempt, AttemptState, Json, Run, State, Task, TaskRun, Value, Workflow
 from wattle_jupyter.queues import Entry, Queues
@@ -27,6 +28,7 @@ class Limits:
     """What may go on at once in one store."""
 
     slots: int = 8
+    ahead: int = 0  # most attempts that the executor is given before a slot is free, while tasks are brief
     max_active_runs: int = 100
     max_queued_runs: int = 1000
     loss_budget: int = 3
@@ -68,6 +70,7 @@ class StateMachine:
         self.prepare = prepare
         self.executor, self.host, self.boot_id, self.epoch = executor, host, boot_id, epoch
         self.by_attempt: dict[str, tuple[LiveRun, TaskRun, Attempt]] = {}
+        self.ahead = Ahead(limits.ahead)
         self._queues = Queues()
         self._places_changed = False  # a run came or went: who waits for a place may have one now
         self._changed: dict[str, set[str]] = {}  # run → tasks that changed in this step
@@ -110,7 +113,7 @@ class StateMachine:
     @property
     def active(self) -> int:
         """Slots in use."""
-        return len(self.by_attempt)
+        return len(self.by_attempt) - len(self.ahead)
 
     @property
     def queued_runs(self) -> int:
@@ -143,6 +146,7 @@ class StateMachine:
             if not attempt.state.final:
                 task_run = next(t for t in live.task_runs.values() if t.id == attempt.task_run)
                 self.by_attempt[attempt.id] = (live, task_run, attempt)
+                self._has_slot(live, task_run, now)
                 if task_run.stop_at is not None or live.run.cancel_at is not None:
                     self._signal(live, task_run)
         failed = next(live.in_state(State.FAILED), None)
@@ -164,6 +168,7 @@ class StateMachine:
         if live.run.cancel_at is None:
             self._touch_run(live)
             live.run.cancel_at, live.run.cancelled_by = now, user
+        self._let_go_ahead(live, now)
         self._end_open(live, State.CANCELLED, f"cancelled by {user}", now)
         for task_run in live.in_state(State.RUNNING):
             self._ask_to_stop(live, task_run, user, now)
@@ -171,8 +176,10 @@ class StateMachine:
     def stop(self, run_id: str, task: str, user: str, now: float, request: Request | None = None) -> None:
         """Stop one task; its dependents are skipped."""
         live = self._get(run_id)
-        task_run = self._task_run(live, task)
+        task_run = live.task_run(task)
         self._remember(request)
+        if task_run.attempt in self.ahead:
+            self._has_slot(live, task_run, now)
         if task_run.state is State.RUNNING:
             self._ask_to_stop(live, task_run, user, now)
         elif not task_run.state.final:
@@ -184,8 +191,7 @@ class StateMachine:
         Raises Conflict if there is nothing to retry, or a task's upstream did not complete and is not retried too.
         """
         live = self._get(run_id)
-        chosen = self._to_retry(live, tasks)
-        again = self._with_skipped(live, chosen)
+        again = reopening.with_skipped(live, reopening.to_retry(live, tasks))
         self._remember(request)
         if live.run.state.final:
             self._reopen(live)
@@ -213,12 +219,13 @@ class StateMachine:
 
     # ------------------------------------------------------------------------------------------------ facts
 
-    def started(self, attempt_id: str, pid: int | None, boot_id: str, at: float | None) -> None:
+    def started(self, attempt_id: str, pid: int | None, boot_id: str, at: float | None, now: float) -> None:
         """The process of an attempt runs."""
         known = self.by_attempt.get(attempt_id)
         if known is None:
             return
         live, task_run, attempt = known
+        self._has_slot(live, task_run, now)
         if task_run.reason:  # its host can be reached again
             self._touch(live, task_run)
             task_run.reason = ""
@@ -235,6 +242,9 @@ class StateMachine:
         if known is None:
             return
         live, task_run, attempt = known
+        self._has_slot(live, task_run, now)
+        began = facts.get("started_at")
+        self.ahead.note((facts.get("ended_at") or now) - (began or 0.0))
         task = live.workflow.tasks[task_run.task]
         required = any(task.outputs[n].required for n in task.outputs) if end.missing else False
         stopped_by = task_run.stopped_by or live.run.cancelled_by or ""
@@ -242,7 +252,7 @@ class StateMachine:
             end = End(code=end.code, signal=end.signal, why=end.why, stopped_by=stopped_by)
         state, reason = judge(end, task.timeout or self.limits.timeout, required)
         self._close_attempt(attempt, state, reason, now, code=end.code, signal=end.signal, **facts)
-        self._free(live, attempt)
+        self._free(live, attempt, now)
         if state is AttemptState.COMPLETED:
             self._keep_values(live, task, attempt, end)
             self._end(live, task_run, State.COMPLETED, reason, now)
@@ -261,7 +271,7 @@ class StateMachine:
         stopped = why == "stopped" or task_run.stop_at is not None or live.run.cancel_at is not None
         reason = why or ("its process vanished" if state is AttemptState.LOST else "it was never started")
         self._close_attempt(attempt, state, reason, now)
-        self._free(live, attempt)
+        self._free(live, attempt, now)
         if stopped:
             by = task_run.stopped_by or live.run.cancelled_by
             self._end(live, task_run, State.CANCELLED, f"stopped by {by}" if by else "stopped", now)
@@ -328,15 +338,22 @@ class StateMachine:
         return ""
 
     def _start_ready(self, now: float) -> None:
-        while self.active < self.limits.slots and (entry := self._queues.take_ready()):
+        while len(self.by_attempt) < self.limits.slots + self.ahead.room and (entry := self._queues.take_ready()):
             live = self.live.get(entry.run)
             task_run = live.task_runs[entry.task] if live else None
             if live is None or task_run is None or task_run.state is not State.QUEUED or task_run.not_before:
                 continue
             if live.workflow.max_parallel is not None and live.active >= live.workflow.max_parallel:
                 live.parked.append(entry)
-            else:
+            elif self.active < self.limits.slots:
                 self._start(live, task_run, now)
+                self._has_slot(live, task_run, now)
+            elif live.workflow.max_parallel is None and live.workflow.on_failure == "continue":
+                self._start(live, task_run, now)
+                self.ahead.add(task_run.attempt or "")
+            else:
+                self._queues.put_back(entry)
+                return
 
     def _start(self, live: LiveRun, task_run: TaskRun, now: float) -> None:
         task = live.workflow.tasks[task_run.task]
@@ -361,15 +378,26 @@ class StateMachine:
         )
         if task_run.attempt is not None:
             live.attempts.pop(task_run.attempt, None)
-        task_run.attempt, task_run.state, task_run.reason = attempt.id, State.RUNNING, ""
-        task_run.started_at, task_run.ended_at = now, None
+        task_run.attempt, task_run.reason, task_run.ended_at = attempt.id, "", None
         live.attempts[attempt.id] = attempt
-        live.counts["queued"] -= 1
-        live.counts["running"] += 1
         live.active += 1
         self.by_attempt[attempt.id] = (live, task_run, attempt)
         self.change.new_attempts[attempt.id] = attempt
         self.effects.start.append((live, task, attempt))
+
+    def _has_slot(self, live: LiveRun, task_run: TaskRun, now: float) -> None:
+        """The executor starts it by now, or has long since."""
+        self.ahead.discard(task_run.attempt or "")
+        if task_run.state is State.QUEUED:
+            self._move(live, task_run, State.RUNNING, "", now)
+            task_run.started_at = now
+
+    def _let_go_ahead(self, live: LiveRun, now: float) -> None:
+        """What is ahead of a run that a user interferes with counts as started, so that it is stopped."""
+        for attempt in list(self.ahead):
+            owner, task_run, _ = self.by_attempt[attempt]
+            if owner is live:
+                self._has_slot(live, task_run, now)
 
     def _close_runs(self, now: float) -> bool:
         closed = False
@@ -473,10 +501,14 @@ class StateMachine:
             if fact is not None:
                 setattr(attempt, column, fact)
 
-    def _free(self, live: LiveRun, attempt: Attempt) -> None:
-        """The slot of an attempt that ended."""
+    def _free(self, live: LiveRun, attempt: Attempt, now: float) -> None:
+        """The slot of an attempt that ended: the executor has given it to the first that waits there."""
         del self.by_attempt[attempt.id]
+        self.ahead.discard(attempt.id)
         live.active -= 1
+        while self.ahead and self.active < self.limits.slots:
+            owner, task_run, _ = self.by_attempt[next(iter(self.ahead))]
+            self._has_slot(owner, task_run, now)
         for entry in live.parked:
             self._queues.put_back(entry)
         live.parked.clear()
@@ -515,46 +547,6 @@ class StateMachine:
         self._places_changed = True
 
     # ------------------------------------------------------------------------------------------------ retry by a user
-
-    def _to_retry(self, live: LiveRun, tasks: Sequence[str] | None) -> list[str]:
-        if tasks is None:
-            chosen = [t.task for t in live.in_state(State.FAILED, State.CANCELLED)]
-            if not chosen:
-                raise Conflict(f"nothing to retry: the run is {live.run.state} and none of its tasks failed")
-            return chosen
-        for name in tasks:
-            task_run = self._task_run(live, name)
-            if task_run.state not in (State.FAILED, State.CANCELLED, State.SKIPPED) or live.left_out(name):
-                raise Conflict(f"{name} is {task_run.state}: only what failed, was cancelled or skipped can be retried")
-            blocking = [
-                up for up in live.plan.upstream[name] if live.task_runs[up].state in FINAL and not live.satisfied(up)
-            ]
-            if blocking and not set(blocking) <= set(tasks):
-                raise Conflict(f"{name} needs {blocking[0]}, which did not complete; retry {blocking[0]} instead")
-        return list(tasks)
-
-    def _with_skipped(self, live: LiveRun, chosen: Sequence[str]) -> set[str]:
-        """What is retried and all that did not run because of it. What still waits in vain for another failure stays
-        as it is: reopened, it would keep the run open for ever."""
-        again = set(chosen)
-        below = {n for name in chosen for n in live.plan.descendants(name)}
-        stopped = live.workflow.on_failure != "continue" and all(t.task in again for t in live.in_state(State.FAILED))
-        for name in live.plan.order:
-            state = live.task_runs[name].state
-            because = (name in below and state in (State.SKIPPED, State.CANCELLED)) or (
-                stopped and state is State.SKIPPED
-            )
-            if because and not live.left_out(name) and not self._in_vain(live, name, again):
-                again.add(name)
-        return again
-
-    @staticmethod
-    def _in_vain(live: LiveRun, name: str, again: Collection[str]) -> bool:
-        """Does ``name`` wait for a task that ended without letting it go on, and that is not among ``again``?"""
-        return any(
-            live.task_runs[up].state in FINAL and not live.satisfied(up) and up not in again
-            for up in live.plan.upstream[name]
-        )
 
     def _reopen(self, live: LiveRun) -> None:
         self._touch_run(live)
@@ -611,12 +603,6 @@ class StateMachine:
         if live is None:
             raise NotFound(f"no run {run_id}")
         return live
-
-    @staticmethod
-    def _task_run(live: LiveRun, task: str) -> TaskRun:
-        if task not in live.task_runs:
-            raise NotFound(f"run {live.run.id} of {live.run.workflow} has no task {task!r}")
-        return live.task_runs[task]
 
     def _drop(self, run_id: str) -> None:
         live = self.live.get(run_id)

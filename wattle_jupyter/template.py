@@ -62,6 +62,8 @@ def render(text: str, lookup: Callable[[Reference], Json], *, quote: bool) -> st
     With ``quote`` the result is for ``sh``: every value stays data, in whatever quotes its place stands; a list becomes
     several words. SpecError where that cannot be promised (in a here-document, say) and ``raw`` is not asked for.
     """
+    if "{{" not in text:
+        return text
     out: list[str] = []
     shell = Quoting() if quote else None
     for piece in _pieces(text):

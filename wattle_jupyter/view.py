@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import cast
 
 from wattle_jupyter.model import Attempt, Json, Run, State, TaskRun, Value
@@ -15,6 +16,7 @@ def iso(at: float | None) -> str | None:
     return None if at is None else stamp(at)
 
 
+@lru_cache(maxsize=4096)
 def stamp(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 

@@ -94,7 +94,8 @@ class Executor(Protocol):
         becomes ``never_started`` (``lost`` if its row is from another boot) and can not start later."""
 
     def events(self) -> AsyncIterator[Sequence[Fact]]:
-        """Facts as they become known, in batches. An exit is told again after a reconnect until it is acknowledged."""
+        """Facts as they become known, in batches. The end of an attempt that ended at once may be all that is told of
+        it: it says when it started. An exit is told again after a reconnect until it is acknowledged."""
 
     async def acknowledge(self, ids: Sequence[str]) -> None:
         """These ends are committed; the hosts need not hold them any longer."""

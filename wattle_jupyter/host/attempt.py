@@ -9,7 +9,6 @@ from wattle_jupyter.host.pipes import Pipe
 from wattle_jupyter.host.record import Line, Record
 
 QUEUED = "queued"
-SPAWNING = "spawning"
 RUNNING = "running"
 SWEEPING = "sweeping"  # the leader ended; what it left behind is being ended
 DRAINING = "draining"  # the rest of the FIFO waits for the disk
@@ -22,9 +21,9 @@ class Attempt:
     """Where an attempt is in its life, and the descriptors that belong to it."""
 
     __slots__ = (
-        "acknowledged", "adopted", "argv", "boot", "claim", "cwd", "deadline", "end", "env", "grace", "hurry", "id",
+        "acknowledged", "adopted", "argv", "boot", "claim", "cwd", "deadline", "end", "env", "grace", "id",
         "keep_children", "kill_at", "lingering", "pid", "pidfd", "pipe", "record", "started_at", "state", "ticks",
-        "timeout", "turn", "why",
+        "timeout", "why",
     )  # fmt: skip
 
     def __init__(self, id: str, claim: Line) -> None:
@@ -47,23 +46,21 @@ class Attempt:
         self.started_at: float | None = None
         self.deadline: float | None = None  # monotonic
         self.kill_at: float | None = None  # monotonic
-        self.hurry: str | None = None  # asked to stop while being started: "stop" or "kill"
         self.why = ""
         self.end: Facts | None = None  # code, signal, why ... once the leader ended
-        self.turn = 0  # number of the spawn
         self.acknowledged = False
         self.lingering = False  # ended, but children that may stay write on
 
     @property
     def live(self) -> bool:
         """Holds a slot."""
-        return self.state in (SPAWNING, RUNNING, SWEEPING, DRAINING)
+        return self.state in (RUNNING, SWEEPING, DRAINING)
 
     def fact(self) -> Facts:
         """What is known, in the words of the executor contract."""
         if self.state == ENDED and self.end is not None:
             return self.end
-        if self.state in (QUEUED, SPAWNING):
+        if self.state == QUEUED:
             return {"id": self.id, "kind": "queued", "boot_id": self.boot, "epoch": self.claim.get("epoch", 0)}
         return self.base("running")
 

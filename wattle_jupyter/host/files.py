@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -38,6 +39,27 @@ class Attempts:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(attempt, 0o700, dir_fd=self._fd)
         return os.open(attempt, _DIRECTORY, dir_fd=self._fd)
+
+    def take_fifo(self, attempt: str, name: str, dir_fd: int) -> bool:
+        """Move the FIFO ``name`` of an ended attempt to another directory, if nobody has it open any longer."""
+        path = f"{attempt}/{name}"
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._fd))
+            return False  # somebody could read from it
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                return False
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._fd)
+            try:
+                if os.read(fd, 1) == b"":  # nobody could write to it: else there would be something to wait for
+                    os.rename(path, name, src_dir_fd=self._fd, dst_dir_fd=dir_fd)
+                    return True
+            finally:
+                os.close(fd)
+        except OSError:
+            pass  # held by a writer, or deleted meanwhile
+        return False
 
     def remove(self, attempt: str) -> None:
         remove_tree(attempt, self._fd)

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 from wattle_jupyter.host import process
-from wattle_jupyter.host.attempt import DRAINING, ENDED, QUEUED, RUNNING, SPAWNING, SWEEPING, Attempt, Facts
+from wattle_jupyter.host.attempt import DRAINING, ENDED, QUEUED, RUNNING, SWEEPING, Attempt, Facts
 from wattle_jupyter.host.desk import Desk
 from wattle_jupyter.host.files import Attempts, Journal, KeeperLock, checked_id
 from wattle_jupyter.host.judge import UNASKED, Judge, exited
@@ -36,7 +36,11 @@ _SWEEP_GRACE = 2.0  # seconds from SIGTERM to SIGKILL for what a task left behin
 _SWEEP_LIMIT = 30.0  # then a process that cannot be killed is left
 _FILES = HEIRLOOM + 64  # open without any task, and the numbers that tasks inherit
 _FILES_PER_SLOT = 4
+_OWN_FILES = 28  # of the keeper itself, with some to look into /proc
+_LOOK = 5.0  # seconds until children are looked after though no signal told of an end
 _RETRY = 0.5  # seconds until what the machine refused is tried again
+_AT_ONCE = 8  # starts between two looks at all else
+_SOON = 0.002  # seconds that an attempt runs before its start is told: most that end at once are told of once
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
@@ -57,20 +61,19 @@ class Keeper:
         self._live: set[str] = set()
         self._unrecorded: set[str] = set()  # ended, and the disk did not take a line of it
         self._by_pid: dict[int, Attempt] = {}
-        self._early: dict[int, tuple[int, int, int]] = {}  # pid → status, peak, number of the next spawn then
-        self._spawning: set[int] = set()  # numbers of spawns under way
-        self._turn = 0
+        self._fresh: dict[str, Attempt] = {}  # started, and nobody was told yet
+        self._tell_at = 0.0  # when they are told of, if they have not ended by then
         self._rest_until = 0.0  # monotonic: nothing is started before
         self._outbox: list[Facts] = []
         self._selector = selectors.DefaultSelector()
         self._timers = Timers()
         self._oom = OomWatch()
-        self._trees = Trees(kernel)
+        self._trees = Trees(kernel, self._by_pid)
         self.judge = Judge(self._attempts, kernel, self._trees)
         self._pump = Pump(self._selector, self.journal.write)
         self._wake_in, self._wake_out = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._selector.register(self._wake_in, selectors.EVENT_READ, self._woken)
-        self._spawner = Spawner(self._attempts, kernel, self._wake)
+        self._spawner = Spawner(self._attempts, kernel)
         self.desk = Desk(self, lock, listener, self._selector)
 
     # ----------------------------------------------------------------------------------------------------- the loop
@@ -78,8 +81,11 @@ class Keeper:
     def run(self) -> None:
         self._catch_signals()
         while not self._bored():
-            for key, _ in self._selector.select(self._pause()):
+            ready = self._selector.select(self._pause())
+            for key, _ in ready:
                 self._guard(key.data)
+            if not ready and self._live:
+                self._guard(self.reap)
             self._guard(self._tick)
 
     def _catch_signals(self) -> None:
@@ -100,8 +106,12 @@ class Keeper:
 
     def _pause(self) -> float | None:
         times = [at for at in (self._timers.next_at(), self._pump.next_at()) if at is not None]
+        if self._live:
+            times.append(time.monotonic() + _LOOK)
         if self._queue and len(self._live) < self.slots:
             times.append(self._rest_until)
+        if self._fresh or self._outbox:
+            times.append(self._tell_at)
         if not self._busy():
             times.append(self._idle_since + self._idle)
         return max(0.0, min(times) - time.monotonic()) if times else None
@@ -124,19 +134,25 @@ class Keeper:
         now = time.monotonic()
         for name, id in self._timers.due(now):
             if id in self.held:
-                getattr(self, f"_{name}_due")(self.held[id])
+                self._due(name, self.held[id])
         self._pump.tend(now)
-        self._take_outcomes()
         self._fill()
-        if self._outbox:
-            self.desk.tell(self._outbox)
-            self._outbox = []
+        if (self._fresh or self._outbox) and (self._hungry() or time.monotonic() >= self._tell_at):
+            self._tell()
         if self._pump.trouble:
             self.trouble.set("logs", self._pump.trouble)
         else:
             self.trouble.over("logs")
         if self.trouble.news():
             self.desk.tell_trouble(self.trouble.text)
+
+    def _due(self, name: str, attempt: Attempt) -> None:
+        """What the machine refuses (``EMFILE`` at a look into /proc) is not forgotten."""
+        try:
+            getattr(self, f"_{name}_due")(attempt)
+        except OSError:
+            self._timers.set((name, attempt.id), time.monotonic() + _RETRY)
+            raise
 
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError):  # full: it is awake
@@ -150,9 +166,14 @@ class Keeper:
     # ------------------------------------------------------------------------------------------------------- start
 
     def allow(self, slots: int) -> None:
-        """So many attempts may run at a time."""
-        self.slots = max(1, slots)
-        self._spawner.limits = process.raise_file_limit(_FILES + _FILES_PER_SLOT * self.slots) or self._spawner.limits
+        """So many attempts may run at a time; fewer where this process may not open the files that they take."""
+        self._spawner.limits = process.raise_file_limit(_FILES + _FILES_PER_SLOT * slots) or self._spawner.limits
+        may_open = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        room = slots if may_open == resource.RLIM_INFINITY else (may_open - _OWN_FILES) // _FILES_PER_SLOT
+        self.slots = max(1, min(slots, room))
+        if self.slots < slots:
+            why = f"a process may open {may_open} files here (ulimit -n)"
+            self.journal.write(f"{self.slots} tasks run at a time, not {slots}: {why}")
 
     def enqueue(self, spec: dict[str, Any]) -> None:
         """Start this attempt as soon as a slot is free, unless it is known."""
@@ -174,31 +195,22 @@ class Keeper:
         self._queue.append(attempt)
 
     def _fill(self) -> None:
-        while self._queue and len(self._live) < self.slots and time.monotonic() >= self._rest_until:
+        """Start what may start, a few at a time: ends and messages must not wait for a crowd."""
+        for _ in range(_AT_ONCE):
+            if not self._may_start():
+                return
             attempt = self._queue.popleft()
-            attempt.state = SPAWNING
-            self._turn += 1
-            attempt.turn = self._turn
-            self._spawning.add(attempt.turn)
             self._live.add(attempt.id)
-            self._spawner.submit(attempt)
-
-    def _take_outcomes(self) -> None:
-        while self._spawner.outcomes:
-            outcome = self._spawner.outcomes.popleft()
-            early = self._early.pop(outcome.pid, None) if outcome.pid else None
-            self._spawning.discard(outcome.attempt.turn)
+            outcome = self._spawner.start(attempt)
             if outcome.kind == "running":
                 if outcome.why:
-                    self.journal.write(f"attempt {outcome.attempt.id}: {outcome.why}")
-                self._started(outcome.attempt)
-                # reaped before its start was known, unless that number belonged to an earlier process
-                if early is not None and outcome.attempt.turn < early[2]:
-                    self._leader_ended(outcome.attempt, early[0], early[1])
+                    self.journal.write(f"attempt {attempt.id}: {outcome.why}")
+                self._started(attempt)
             else:
                 self._not_started(outcome)
-        oldest = min(self._spawning, default=self._turn + 1)
-        self._early = {pid: entry for pid, entry in self._early.items() if entry[2] > oldest}
+
+    def _may_start(self) -> bool:
+        return bool(self._queue) and len(self._live) < self.slots and time.monotonic() >= self._rest_until
 
     def _put_off(self, attempt: Attempt, why: str) -> None:
         """The machine lacks what a start takes: room, memory, numbers for files. No task fails for that."""
@@ -207,8 +219,6 @@ class Keeper:
         self._queue.appendleft(attempt)
         self._rest_until = time.monotonic() + _RETRY
         self.trouble.set(attempt.id, f"tasks cannot be started, and wait: {why}")
-        if attempt.hurry is not None:
-            self.stop(attempt.id, attempt.hurry, attempt.grace)
 
     def _started(self, attempt: Attempt) -> None:
         attempt.state = RUNNING
@@ -219,9 +229,21 @@ class Keeper:
             self._pump.add(attempt.pipe)
         if attempt.deadline is not None:
             self._timers.set(("deadline", attempt.id), attempt.deadline)
-        self._outbox.append(attempt.fact())
-        if attempt.hurry is not None:
-            self._stop(attempt, "stopped", attempt.hurry, attempt.grace)
+        if not self._fresh and not self._outbox:
+            self._tell_at = time.monotonic() + _SOON
+        self._fresh[attempt.id] = attempt
+
+    def _hungry(self) -> bool:
+        """Something ended and nothing waits to be started: the server has to know at once."""
+        return bool(self._outbox) and not self._queue
+
+    def _tell(self) -> None:
+        for attempt in self._fresh.values():
+            process.offer_to_oom_killer(attempt.pid)
+            self._outbox.append(attempt.fact())
+        self._fresh.clear()
+        self.desk.tell(self._outbox)
+        self._outbox = []
 
     def _not_started(self, outcome: Outcome) -> None:
         attempt = outcome.attempt
@@ -253,8 +275,6 @@ class Keeper:
             attempt = self._by_pid.pop(pid, None)
             if attempt is not None:
                 self._leader_ended(attempt, status, usage.ru_maxrss)
-            elif self._spawning:
-                self._early[pid] = (status, usage.ru_maxrss, self._turn + 1)
 
     def _leader_ended(self, attempt: Attempt, status: int, maxrss: int) -> None:
         self._by_pid.pop(attempt.pid, None)
@@ -275,7 +295,7 @@ class Keeper:
         attempt.state = SWEEPING
         if end["kind"] == "exited":
             self._note(attempt, {"k": "exit"} | {k: end[k] for k in ("code", "signal", "why", "ended_at", "peak_rss")})
-        self._sweep_due(attempt)
+        self._due("sweep", attempt)
 
     def _sweep_due(self, attempt: Attempt) -> None:
         """End what the leader left behind, then go on."""
@@ -339,7 +359,10 @@ class Keeper:
         self.trouble.over(attempt.id)
         attempt.end = end
         attempt.state = ENDED
+        self._fresh.pop(attempt.id, None)  # its end says when it started
         attempt.release()
+        if attempt.pid and not attempt.adopted and not attempt.keep_children:
+            self._spawner.spare(attempt.id)
         self._live.discard(attempt.id)
         self._outbox.append(end)
 
@@ -375,8 +398,6 @@ class Keeper:
         if attempt.state == QUEUED:
             self._queue.remove(attempt)
             self._call_off(attempt)
-        elif attempt.state == SPAWNING:
-            attempt.hurry, attempt.grace = how, grace
         elif attempt.state == RUNNING:
             self._stop(attempt, "stopped", how, grace)
 
@@ -406,9 +427,9 @@ class Keeper:
         if how == "kill":
             self._kill_due(attempt)
         else:
+            self._timers.set(("kill", attempt.id), kill_at)
             # a stopped process takes a SIGTERM only when it goes on
             self._trees.signal(attempt, signal.SIGTERM, signal.SIGCONT)
-            self._timers.set(("kill", attempt.id), kill_at)
 
     def _deadline_due(self, attempt: Attempt) -> None:
         self.reap()
@@ -417,8 +438,8 @@ class Keeper:
 
     def _kill_due(self, attempt: Attempt) -> None:
         if attempt.state == RUNNING:
-            self._trees.signal(attempt, signal.SIGKILL)
             self._timers.set(("kill", attempt.id), time.monotonic() + 0.1)
+            self._trees.signal(attempt, signal.SIGKILL)
 
     # ----------------------------------------------------------------------------------------------------- judging
 

@@ -27,7 +27,8 @@ _NONBLOCK = 2  # SPLICE_F_NONBLOCK
 
 
 class Pipe:
-    """The FIFO and the log of one attempt. Both are held open, so no writer ever sees a broken pipe."""
+    """The FIFO and the log of one attempt. The FIFO is held open, so no writer ever sees a broken pipe; the log is
+    made with its first byte."""
 
     def __init__(self, open_dir: Callable[[], int], *, splice: bool = True) -> None:
         self._open_dir = open_dir
@@ -38,21 +39,25 @@ class Pipe:
         self._pending: tuple[float, int] | None = None
         self._last = 0.0
         self.first: tuple[float, int] | None = None
+        self.size = 0
         dir_fd = open_dir()
         self.fifo = self.log = -1
         try:
             self.fifo = os.open(FIFO, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=dir_fd)
-            # no O_APPEND: splice refuses it. The keeper is the only writer.
-            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            self.log = os.open(LOG, flags, 0o600, dir_fd=dir_fd)
+            with contextlib.suppress(FileNotFoundError):
+                self._open_log(dir_fd, 0)
         except BaseException:
             self.close()
             raise
         finally:
             os.close(dir_fd)
-        self.size = os.lseek(self.log, 0, os.SEEK_END)
         if self.size:
             self._resume()
+
+    def _open_log(self, dir_fd: int, create: int) -> None:
+        # no O_APPEND: splice refuses it. The keeper is the only writer.
+        self.log = os.open(LOG, os.O_WRONLY | create | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=dir_fd)
+        self.size = os.lseek(self.log, 0, os.SEEK_END)
 
     def _resume(self) -> None:
         """Another keeper wrote the log so far."""
@@ -73,7 +78,7 @@ class Pipe:
         return count
 
     def _move(self) -> int:
-        if self._splice and not self._unwritten:
+        if self._splice and not self._unwritten and self.log >= 0:
             try:
                 return os.splice(self.fifo, self.log, _MOST, flags=_NONBLOCK)
             except OSError as error:
@@ -82,9 +87,18 @@ class Pipe:
                 self._splice = False  # this file system cannot
         if not self._unwritten:
             self._unwritten = os.read(self.fifo, _MOST)
+        if self.log < 0:
+            self._create_log()
         count = os.write(self.log, self._unwritten)
         self._unwritten = self._unwritten[count:]
         return count
+
+    def _create_log(self) -> None:
+        dir_fd = self._open_dir()
+        try:
+            self._open_log(dir_fd, os.O_CREAT)
+        finally:
+            os.close(dir_fd)
 
     def _grow(self) -> None:
         self._noisy = True
@@ -147,6 +161,10 @@ class Pipe:
                 setattr(self, name, -1)
 
 
+def unwritable(error: OSError) -> str:
+    return f"logs cannot be written, and tasks that write wait: {error.strerror}"
+
+
 class Pump:
     """Moves bytes for all pipes. Its own selector is nested in the keeper's, and taken out of it between ticks."""
 
@@ -157,6 +175,7 @@ class Pump:
         self._armed = False
         self._rearm_at = 0.0
         self._sick: dict[Pipe, float] = {}  # → when to try again
+        self._why = ""
 
     def add(self, pipe: Pipe) -> None:
         self._inner.register(pipe.fifo, selectors.EVENT_READ, pipe)
@@ -167,6 +186,11 @@ class Pump:
             self._inner.unregister(pipe.fifo)
         if not self._inner.get_map():
             self._disarm()
+
+    @property
+    def trouble(self) -> str:
+        """Why a log cannot be written just now, or ``""``."""
+        return self._why if self._sick else ""
 
     def next_at(self) -> float | None:
         """When (monotonic) :meth:`tend` must be called next, if at all."""
@@ -201,6 +225,7 @@ class Pump:
             self._complain(f"log not writable, trying again every {_RETRY} s: {error}")
             self._inner.unregister(pipe.fifo)
             self._sick[pipe] = time.monotonic() + _RETRY
+            self._why = unwritable(error)
             return 0
 
     def _arm(self) -> None:

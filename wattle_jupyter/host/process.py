@@ -14,10 +14,12 @@ import sys
 from collections import namedtuple
 from collections.abc import Callable, Iterable
 
+from wattle_jupyter.host.trouble import passes
+
 COOKIE = "WATTLE_ATTEMPT"
 """Name of the environment variable by which a task's processes are found again."""
 
-FEATURES = frozenset({"proc", "children", "pidfd", "pidfd_info", "subreaper", "splice"})
+FEATURES = frozenset({"proc", "children", "pidfd", "pidfd_info", "posix_spawn", "subreaper", "splice"})
 
 Proc = namedtuple("Proc", "pid ppid pgrp session state ticks")
 
@@ -59,12 +61,27 @@ def parse_stat(stat: bytes) -> Proc:
 
 
 def look(pid: int) -> Proc | None:
-    """The process as it is now, a zombie included; None if there is none."""
+    """The process as it is now, a zombie included; None if there is none. OSError if one cannot look just now."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return parse_stat(file.read())
-    except (OSError, IndexError, ValueError):
+        return parse_stat(_read(f"/proc/{pid}/stat"))
+    except OSError as error:
+        if passes(error):  # of us, not of it: to take it for gone would be wrong
+            raise
         return None
+    except (IndexError, ValueError):
+        return None
+
+
+def _read(path: str) -> bytes:
+    """A file of /proc. No file object: that would cost twice as much."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = os.read(fd, 65536)
+        while len(data) > 1024 and (part := os.read(fd, 65536)):  # what is shorter came whole
+            data += part
+    finally:
+        os.close(fd)
+    return data
 
 
 def zombie_status(pid: int) -> int | None:
@@ -88,7 +105,9 @@ def cookie(pid: int) -> str:
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
             env = b"\0" + file.read()
-    except OSError:
+    except OSError as error:
+        if passes(error):
+            raise
         return ""
     _, mark, rest = env.partition(b"\0" + COOKIE.encode() + b"=")
     return rest.split(b"\0", 1)[0].decode("ascii", "replace") if mark else ""
@@ -172,7 +191,11 @@ def open_pidfd(pid: int, ticks: int | None) -> int | None:
         fd = os.pidfd_open(pid)
     except OSError:
         return None
-    proc = look(pid)
+    try:
+        proc = look(pid)
+    except OSError:
+        os.close(fd)
+        raise
     if proc is None or (ticks and proc.ticks != ticks):
         os.close(fd)
         return None
@@ -200,6 +223,16 @@ def _probe_pidfd_info() -> bool:
     return status == 37 << 8
 
 
+def _has_setsid() -> bool:
+    """Can ``posix_spawn`` start a session here?"""
+    try:
+        pid = os.posix_spawn("/bin/sh", ["sh", "-c", ":"], {}, setsid=True)
+    except (NotImplementedError, AttributeError, OSError):
+        return False
+    os.waitpid(pid, 0)
+    return True
+
+
 def _become_subreaper() -> bool:
     import ctypes  # noqa: PLC0415  (slow to import, used once)
 
@@ -214,6 +247,7 @@ class Kernel:
         self.proc = linux and "proc" not in without
         self.pidfd = self.proc and "pidfd" not in without and hasattr(os, "pidfd_open")
         self.pidfd_info = self.pidfd and "pidfd_info" not in without and _probe_pidfd_info()
+        self.posix_spawn = linux and "posix_spawn" not in without and _has_setsid()
         self.splice = "splice" not in without and hasattr(os, "splice")
         self.children = self.proc and "children" not in without and os.path.exists(_children_path())
         self.subreaper = linux and "subreaper" not in without and _become_subreaper()
@@ -230,7 +264,7 @@ class Kernel:
         """Does exactly this process run? A zombie does not."""
         if self.proc:
             proc = look(pid)
-            return proc is not None and proc.ticks == ticks and proc.state not in "ZX"
+            return proc is not None and (proc.ticks == ticks or not ticks) and proc.state not in "ZX"
         try:
             os.kill(pid, 0)
         except ProcessLookupError:
@@ -245,8 +279,7 @@ class Kernel:
             return []
         if self.children:
             try:
-                with open(_children_path(), "rb") as file:
-                    return [int(word) for word in file.read().split()]
+                return [int(word) for word in _read(_children_path()).split()]
             except OSError:
                 pass
         return [proc.pid for proc in scan() if proc.ppid == os.getpid()] if self.proc else []
@@ -259,7 +292,7 @@ class Kernel:
         try:
             if fd is not None:
                 signal.pidfd_send_signal(fd, number)
-            elif self.pidfd or (self.proc and not self.alive(pid, ticks)):
+            elif self.proc and not self.alive(pid, ticks):
                 return False
             else:
                 os.kill(pid, number)

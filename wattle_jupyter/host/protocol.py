@@ -23,9 +23,11 @@ _LINE_LIMIT = 256 << 20
 
 Message = dict[str, Any]
 
+_text = json.JSONEncoder(separators=(",", ":")).encode
+
 
 def encode(message: Message) -> bytes:
-    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+    return _text(message).encode() + b"\n"
 
 
 class Lines:

@@ -22,6 +22,8 @@ _RESERVED = 4096  # allocated with the claim, so that a full disk cannot swallow
 
 Line = dict[str, Any]
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
 
 class Record:
     """An open record. ``lines`` is what it holds."""
@@ -48,7 +50,8 @@ class Record:
             record.close()
             raise
         finally:
-            os.unlink(_DRAFT, dir_fd=dir_fd)
+            with contextlib.suppress(OSError):  # published or not, a name too many does no harm
+                os.unlink(_DRAFT, dir_fd=dir_fd)
         return record
 
     @classmethod
@@ -59,7 +62,7 @@ class Record:
         return cls(fd, lines, end)
 
     def append(self, line: Line) -> None:
-        data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
+        data = _encode(line).encode() + b"\n"
         done = 0
         while done < len(data):
             done += os.pwrite(self.fd, data[done:], self._end + done)
@@ -76,10 +79,6 @@ class Record:
         except BlockingIOError:
             return False
         return True
-
-    def heirloom(self) -> int:
-        """A duplicate of the locked descriptor for the task, at a number that no shell script uses."""
-        return fcntl.fcntl(self.fd, fcntl.F_DUPFD_CLOEXEC, HEIRLOOM)
 
     def close(self) -> None:
         if self.fd >= 0:

@@ -1,21 +1,25 @@
-"""Starting processes, on a few threads: with a busy machine a single one would starve."""
+"""Starting processes: one after the other, by ``posix_spawn`` where the system has all of it.
+
+No threads: the interpreter's lock is held while a process is born, so they would only take turns, at a price.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import os
-import queue
+import resource
 import subprocess
-import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
 
 from wattle_jupyter.host import process
 from wattle_jupyter.host.attempt import Attempt
 from wattle_jupyter.host.files import Attempts
 from wattle_jupyter.host.pipes import FIFO, Pipe
-from wattle_jupyter.host.record import Record
+from wattle_jupyter.host.record import HEIRLOOM, Record
 from wattle_jupyter.host.trouble import passes
 
 EPILOGUE = 'trap : HUP INT TERM; "$@"; c=$?; printf %s "$c" >"$0".tmp && mv "$0".tmp "$0"; exit $c'
@@ -25,6 +29,9 @@ traps, so a stop reaches it, and the shell stays to see how it ended."""
 EXIT_FILE = "exit"
 
 
+_SPARE = 64  # FIFOs of ended attempts that are kept for the next ones
+
+
 class Outcome:
     """What became of a spawn: ``running``, ``known`` (there is a record already), ``failed``, or ``later``: the machine
     lacks something that it may have again.
@@ -32,70 +39,50 @@ class Outcome:
     ``why`` says what went wrong.
     """
 
-    __slots__ = ("attempt", "kind", "pid", "why")
+    __slots__ = ("attempt", "kind", "why")
 
-    def __init__(self, attempt: Attempt, kind: str, why: str = "", pid: int = 0) -> None:
+    def __init__(self, attempt: Attempt, kind: str, why: str = "") -> None:
         self.attempt = attempt
         self.kind = kind
         self.why = why
-        self.pid = pid
 
 
 class Spawner:
-    """``submit`` attempts, take their ``outcomes`` after ``wake`` was called."""
+    """``start`` attempts, one by one."""
 
-    def __init__(
-        self,
-        attempts: Attempts,
-        kernel: process.Kernel,
-        wake: Callable[[], None],
-        threads: int = 6,
-    ) -> None:
+    def __init__(self, attempts: Attempts, kernel: process.Kernel) -> None:
         self.limits: tuple[int, int] | None = None  # of files, for the tasks; None: the keeper's own
-        self.outcomes: deque[Outcome] = deque()
         self._attempts = attempts
         self._kernel = kernel
-        self._wake = wake
-        self._threads = threads
-        self._started = 0
-        self._todo: queue.SimpleQueue[Attempt] = queue.SimpleQueue()
+        self._spare: deque[str] = deque(maxlen=_SPARE)  # ended attempts whose FIFO may be used again
         self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
-    def submit(self, attempt: Attempt) -> None:
-        if self._started < self._threads:
-            # daemon threads that live as long as the keeper: what a task leaves behind must not come to them
-            threading.Thread(target=self._work, daemon=True).start()
-            self._started += 1
-        self._todo.put(attempt)
+    def start(self, attempt: Attempt) -> Outcome:
+        """Claim, start and record. Raises nothing: the outcome says what went wrong."""
+        try:
+            return self._start(attempt)
+        except Exception as error:  # noqa: BLE001  (the attempt fails by it, not the keeper)
+            if not passes(error) or _wrong_place(error, attempt.cwd):
+                return Outcome(attempt, "failed", why_not(error, attempt.argv, attempt.cwd))
+            if attempt.pipe is not None:
+                attempt.pipe.close()
+                attempt.pipe = None
+            return Outcome(attempt, "later", getattr(error, "strerror", None) or str(error))
 
-    def _work(self) -> None:
-        while True:
-            attempt = self._todo.get()
-            try:
-                outcome = self._spawn(attempt)
-            except BaseException as error:  # noqa: BLE001  (a spawn thread must live on; the outcome carries it)
-                outcome = self._failure(attempt, error, 0)
-            self.outcomes.append(outcome)
-            self._wake()
-
-    def _spawn(self, attempt: Attempt) -> Outcome:
+    def _start(self, attempt: Attempt) -> Outcome:
         dir_fd = self._attempts.open(attempt.id, create=True)
-        child = subprocess.Popen.__new__(subprocess.Popen)
         try:
             try:
                 if attempt.record is None:  # else an earlier try came that far
                     self.claim(attempt, dir_fd)
             except FileExistsError:
                 return Outcome(attempt, "known")
-            try:
-                self.launch(attempt, dir_fd, child)
-            except (OSError, ValueError, subprocess.SubprocessError) as error:
-                return self._failure(attempt, error, getattr(child, "pid", 0))
+            attempt.pid = self.launch(attempt, dir_fd)
         finally:
             os.close(dir_fd)
-        attempt.pid = child.pid
         attempt.started_at = time.time()
-        attempt.ticks = self._kernel.ticks(child.pid)
+        with contextlib.suppress(OSError):  # from here on nothing may fail: it runs
+            attempt.ticks = self._kernel.ticks(attempt.pid)
         if attempt.timeout is not None:
             attempt.deadline = time.monotonic() + attempt.timeout
         try:
@@ -104,33 +91,74 @@ class Spawner:
         except OSError as error:  # it runs all the same: the next keeper would find it by its cookie
             trouble = f"cannot record its start: {error}"
         if self.limits is not None:
-            process.restore_file_limit(child.pid, self.limits)
-        process.offer_to_oom_killer(child.pid)
-        return Outcome(attempt, "running", trouble, child.pid)
+            process.restore_file_limit(attempt.pid, self.limits)
+        return Outcome(attempt, "running", trouble)
 
     def claim(self, attempt: Attempt, dir_fd: int) -> None:
         """From here on nobody else starts this attempt. FileExistsError if somebody did."""
         attempt.record = Record.publish(dir_fd, attempt.claim)
 
-    def launch(self, attempt: Attempt, dir_fd: int, child: subprocess.Popen[bytes]) -> None:
-        with contextlib.suppress(FileExistsError):  # the claim is ours: so is the FIFO, from an earlier try
-            os.mkfifo(FIFO, 0o600, dir_fd=dir_fd)
-        attempt.pipe = Pipe(lambda: self._attempts.open(attempt.id), splice=self._kernel.splice)
+    def launch(self, attempt: Attempt, dir_fd: int) -> int:
+        """The pid of the new process. OSError or ValueError if it cannot be started."""
         if attempt.record is None:
             raise RuntimeError("launched without a claim")
+        self._make_fifo(dir_fd)
+        attempt.pipe = Pipe(lambda: self._attempts.open(attempt.id), splice=self._kernel.splice)
         out = os.open(FIFO, os.O_RDWR | os.O_CLOEXEC, dir_fd=dir_fd)
-        heirloom = -1
         try:
-            heirloom = attempt.record.heirloom()
-            child.__init__(  # type: ignore[misc]  # made before so that its pid is known when the command cannot start
-                self._argv(attempt), cwd=attempt.cwd, env=attempt.env, start_new_session=True,
+            spawn = self._by_posix_spawn if self._kernel.posix_spawn else self._by_popen
+            return spawn(self._argv(attempt), attempt, attempt.record.fd, out)
+        finally:
+            os.close(out)
+
+    def _by_posix_spawn(self, argv: list[str], attempt: Attempt, record: int, out: int) -> int:
+        actions = [
+            (os.POSIX_SPAWN_DUP2, record, self._heirloom()),  # with it goes the lock
+            (os.POSIX_SPAWN_DUP2, self._null, 0),
+            (os.POSIX_SPAWN_DUP2, out, 1),
+            (os.POSIX_SPAWN_DUP2, out, 2),
+        ]
+        os.chdir(attempt.cwd)  # the keeper's own: posix_spawn has no other way
+        try:
+            problem: OSError = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            for program in _programs(argv[0], attempt.env):
+                try:
+                    return os.posix_spawn(program, argv, attempt.env, file_actions=actions, setsid=True)
+                except (FileNotFoundError, NotADirectoryError):
+                    continue
+                except PermissionError as error:
+                    problem = error
+            raise problem
+        finally:
+            os.chdir("/")
+
+    def _by_popen(self, argv: list[str], attempt: Attempt, record: int, out: int) -> int:
+        heirloom = fcntl.fcntl(record, fcntl.F_DUPFD_CLOEXEC, self._heirloom())
+        try:
+            child = subprocess.Popen(
+                argv, cwd=attempt.cwd, env=attempt.env, start_new_session=True,
                 stdin=self._null, stdout=out, stderr=out, pass_fds=(heirloom,),
             )  # fmt: skip
         finally:
-            os.close(out)
-            if heirloom >= 0:
-                os.close(heirloom)
+            os.close(heirloom)
         child.returncode = 0  # the keeper reaps; Popen must not try
+        return child.pid
+
+    @staticmethod
+    def _heirloom() -> int:
+        return min(HEIRLOOM, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 1)
+
+    def _make_fifo(self, dir_fd: int) -> None:
+        """One that an ended attempt left, for a new one is among the dearest things of a start."""
+        while self._spare:
+            if self._attempts.take_fifo(self._spare.popleft(), FIFO, dir_fd):
+                return
+        with contextlib.suppress(FileExistsError):  # the claim is ours: so is the FIFO, from an earlier try
+            os.mkfifo(FIFO, 0o600, dir_fd=dir_fd)
+
+    def spare(self, attempt: str) -> None:
+        """The FIFO of this attempt is not needed any longer."""
+        self._spare.append(attempt)
 
     def note_start(self, attempt: Attempt) -> None:
         attempt.write(
@@ -151,13 +179,16 @@ class Spawner:
             return attempt.argv
         return ["/bin/sh", "-c", EPILOGUE, os.path.join(self._attempts.directory(attempt.id), EXIT_FILE), *attempt.argv]
 
-    def _failure(self, attempt: Attempt, error: BaseException, pid: int) -> Outcome:
-        if passes(error) and not _wrong_place(error, attempt.cwd):
-            if attempt.pipe is not None:
-                attempt.pipe.close()
-                attempt.pipe = None
-            return Outcome(attempt, "later", str(error), pid)
-        return Outcome(attempt, "failed", why_not(error, attempt.argv, attempt.cwd), pid)
+
+def _programs(command: str, env: Mapping[str, str]) -> Iterator[str]:
+    """What ``command`` may mean, by the task's own PATH."""
+    if "/" in command:
+        yield command
+        return
+    for folder in os.get_exec_path(env):
+        path = os.path.join(folder, command)
+        if os.path.exists(path):
+            yield path
 
 
 def why_not(error: BaseException, argv: list[str], cwd: str) -> str:

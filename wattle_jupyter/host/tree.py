@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Container
 
 from wattle_jupyter.host import process
 from wattle_jupyter.host.attempt import Attempt
@@ -10,17 +11,21 @@ from wattle_jupyter.host.process import Kernel, Proc
 
 
 class Trees:
-    """Finds and signals whole trees. Whose a stranger is, is looked up once per process."""
+    """Finds and signals whole trees. Whose a stranger is, is looked up once per process.
 
-    def __init__(self, kernel: Kernel) -> None:
+    ``leaders`` are the pids of living leaders, each in a session of its own.
+    """
+
+    def __init__(self, kernel: Kernel, leaders: Container[int] = ()) -> None:
         self._kernel = kernel
+        self._leaders = leaders
         self._cookies: dict[tuple[int, int], str] = {}
 
     def nothing_left(self, attempt: Attempt) -> bool:
         """The cheap look at a leader's end: no group, and nobody of it came to us. False means: look closer."""
         if attempt.adopted or not self._kernel.subreaper or process.group_alive(attempt.pid):
             return False
-        came = (process.look(pid) for pid in self._kernel.own_children())
+        came = (process.look(pid) for pid in self._kernel.own_children() if pid not in self._leaders)
         return not any(proc.session == attempt.pid or self._cookie(proc) == attempt.id for proc in came if proc)
 
     def members(self, attempt: Attempt) -> list[Proc]:
