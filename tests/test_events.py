@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import random
 from collections.abc import Sequence
 
@@ -93,28 +94,23 @@ async def test_with_many_publishers_and_watchers_nothing_is_missed_or_doubled(mo
             for _ in range(dice.randint(0, 3)):
                 await asyncio.sleep(0)
 
-    async def watch(since: int) -> list[int]:
-        seen: list[int] = []
+    async def watch(since: int, seen: list[int]) -> None:
         async for piece in disk.hub.follow(since):
             seen += [e.seq for e in piece]
             for _ in range(dice.choice([0, 0, 1, 30])):
                 await asyncio.sleep(0)
-        return seen
 
-    starts = [dice.randint(0, 7) for _ in range(20)]
-    watchers = [asyncio.create_task(watch(since)) for since in starts]
+    found: list[tuple[int, list[int]]] = [(dice.randint(0, 7), []) for _ in range(20)]
+    watchers = [asyncio.create_task(watch(since, seen)) for since, seen in found]
     await asyncio.gather(*(publish() for _ in range(4)))
-    final = [asyncio.create_task(collect(disk.hub, 0, into=(seen := [])))]
-    await until_seen(seen, len(disk.rows))
-    async with asyncio.timeout(10):
-        while not all(w.done() for w in watchers):
-            await asyncio.sleep(0.01)
-            if disk.hub.newest == len(disk.rows):
-                await asyncio.sleep(0.2)
-                disk.hub.close()
-    for since, watcher in zip(starts, watchers, strict=True):
-        assert await watcher == list(range(since + 1, len(disk.rows) + 1))
-    await asyncio.gather(*final)
+    found.append((0, []))
+    watchers.append(asyncio.create_task(watch(*found[-1])))
+    for _, seen in found:
+        await until_seen(seen, len(disk.rows))
+    disk.hub.close()
+    await asyncio.gather(*watchers)
+    for since, seen in found:
+        assert seen == list(range(since + 1, len(disk.rows) + 1))
 
 
 @asynchronous
@@ -191,3 +187,40 @@ def test_an_event_travels_with_its_time_as_text() -> None:
     assert event_view(Disk.make(7)) == {
         "seq": 7, "run": "r1", "kind": "run.changed", "at": "1970-01-01T00:00:01.500Z", "body": {"tasks": []},
     }  # fmt: skip
+
+
+@asynchronous
+async def test_many_watchers_are_woken_in_turns_that_others_can_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "AT_ONCE", 10)
+    disk = Disk()
+    seen: list[list[int]] = [[] for _ in range(35)]
+    watchers = [asyncio.create_task(collect(disk.hub, 0, into=mine)) for mine in seen]
+    await asyncio.sleep(0)
+    disk.hub.publish(disk.commit(3))
+    told: list[int] = []
+    async with asyncio.timeout(10):
+        while not all(seen):
+            await asyncio.sleep(0)
+            told.append(sum(map(bool, seen)))
+    assert max(after - before for before, after in zip([0, *told], told, strict=False)) <= 10
+    watchers[3].cancel()
+    disk.hub.publish(disk.commit())
+    await asyncio.gather(*(until_seen(mine, 4) for place, mine in enumerate(seen) if place != 3))
+    disk.hub.close()
+    await asyncio.gather(*watchers, return_exceptions=True)
+    assert {tuple(mine) for place, mine in enumerate(seen) if place != 3} == {(1, 2, 3, 4)}
+
+
+@asynchronous
+async def test_the_text_of_an_event_is_made_once_and_long_ones_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "TEXTS", 2)
+    disk = Disk()
+    short, long = disk.make(1), disk.make(2, tasks=events.LONG)
+    assert json.loads(disk.hub.text(short)) == event_view(short)
+    assert disk.hub.text(short) is disk.hub.text(short)
+    assert json.loads(disk.hub.text(long)) == event_view(long)
+    assert disk.hub.text(long) is not disk.hub.text(long)
+    first = disk.hub.text(short)
+    for seq in (3, 4):
+        disk.hub.text(disk.make(seq))
+    assert disk.hub.text(short) is not first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from itertools import islice
@@ -17,6 +18,10 @@ Reader = Callable[[int, str | None], Awaitable[list[Event]]]
 
 KEPT = 16_384
 """How much is kept in memory, in events and views of task runs. Who is further behind reads the store."""
+AT_ONCE = 50
+"""Watchers that are woken in one turn of the event loop: with 500 pages open, others must not wait for them all."""
+TEXTS = 256
+LONG = 1 << 14  # characters: the text of a longer event is not kept
 
 
 class Hub:
@@ -27,7 +32,8 @@ class Hub:
         self._read = read
         self._kept: deque[Event] = deque()
         self._weight = 0
-        self._changed = asyncio.Event()
+        self._texts: dict[int, str] = {}  # of the newest events, as far as somebody asked
+        self._waiting: list[asyncio.Future[None]] = []
         self._closed = False
 
     def publish(self, events: Sequence[Event]) -> None:
@@ -50,15 +56,31 @@ class Hub:
         self._wake()
 
     def _wake(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
+        waiting, self._waiting = self._waiting, []
+        _wake_some(waiting, 0)
+
+    async def _change(self) -> None:
+        """Returns when something was published since it was called."""
+        told = asyncio.get_running_loop().create_future()
+        self._waiting.append(told)
+        await told
+
+    def text(self, event: Event) -> str:
+        """The event as JSON. Everybody who watches gets the same, so it is made once."""
+        found = self._texts.get(event.seq)
+        if found is None:
+            found = json.dumps(event_view(event), separators=(",", ":"))
+            if len(found) <= LONG:
+                self._texts[event.seq] = found
+                while len(self._texts) > TEXTS:
+                    del self._texts[next(iter(self._texts))]
+        return found
 
     async def follow(self, since: int, run: str | None = None) -> AsyncIterator[list[Event]]:
         """All events after ``since``, in pieces, for ever: first from the store, then as they are committed."""
         while not self._closed:
-            changed = self._changed
             if since >= self.newest:
-                await changed.wait()
+                await self._change()
                 continue
             if self._kept and self._kept[0].seq <= since + 1:
                 found, since = self._from_memory(since, run), self.newest
@@ -72,6 +94,14 @@ class Hub:
     def _from_memory(self, since: int, run: str | None) -> list[Event]:
         first = max(0, since + 1 - self._kept[0].seq)  # they have no gaps
         return [e for e in islice(self._kept, first, None) if run is None or e.run == run]
+
+
+def _wake_some(waiting: Sequence[asyncio.Future[None]], first: int) -> None:
+    for told in waiting[first : first + AT_ONCE]:
+        if not told.done():  # else whoever waited went
+            told.set_result(None)
+    if first + AT_ONCE < len(waiting):
+        asyncio.get_running_loop().call_soon(_wake_some, waiting, first + AT_ONCE)
 
 
 def _weight(event: Event) -> int:

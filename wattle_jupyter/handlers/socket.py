@@ -20,13 +20,11 @@ from wattle_jupyter import history
 from wattle_jupyter._version import __version__
 from wattle_jupyter.engine import Engine
 from wattle_jupyter.errors import InvalidRequest, Unavailable, WattleError
-from wattle_jupyter.events import event_view
 from wattle_jupyter.follower import Follower, Patience
 from wattle_jupyter.handlers.base import RESOURCE
 from wattle_jupyter.logs import PIECE, TICK, LogFile
 from wattle_jupyter.wire import (
     API_VERSION,
-    EventsMessage,
     HelloMessage,
     LogEndMessage,
     ProblemMessage,
@@ -209,7 +207,8 @@ class SocketHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
 
     async def _send_events(self, seq: int, run: str | None) -> None:
         async for events in self._engine.scheduler.hub.follow(seq, run):
-            await self._say(EventsMessage(type="events", events=[event_view(e) for e in events]))
+            texts = ",".join(map(self._engine.scheduler.hub.text, events))  # as EventsMessage says
+            await self._send(f'{{"type":"events","events":[{texts}]}}', binary=False)
             await asyncio.sleep(TICK)  # what happens meanwhile goes in one message
 
     async def _send_logs(self) -> None:
@@ -253,8 +252,12 @@ class SocketHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
 
     async def _send(self, message: str | bytes, *, binary: bool) -> None:
         async with self._sending:
+            sent = self.write_message(message, binary=binary)
+            stream = None if self.ws_connection is None else self.ws_connection.stream
+            if stream is not None and not stream.writing():
+                return  # the kernel took it all: nothing to wait for
             try:
-                await asyncio.wait_for(asyncio.shield(_awaited(self.write_message(message, binary=binary))), PATIENCE)
+                await asyncio.wait_for(asyncio.shield(_awaited(sent)), PATIENCE)
             except TimeoutError:
                 self.close(1013, "the client does not read")
                 raise WebSocketClosedError from None
