@@ -30,6 +30,7 @@ Cell = str | tuple[str, list[dict[str, Any]]]
 # What the front ends themselves say on a page without any extension.
 NOISE = re.compile(
     r"reading 'schema'|debugger state|favicon|Failed to load resource.*(translation|\.map)|api/kernels/[-0-9a-f]+\b"
+    r"|\[anywidget\] Failed to initialize model"  # after 2 s; who needs the widget misses it
 )
 
 

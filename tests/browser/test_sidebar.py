@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -316,3 +317,46 @@ def test_notebook_7_has_the_runs_beside_its_files(notebook_app: Lab, open_desk: 
     desk.page.goto(f"http://127.0.0.1:{notebook_app.port}/tree?wattle-run={run}")
     expect(desk.run_page.locator(".jp-wattle-title")).to_contain_text("seven")
     desk.picture("notebook7-page")
+
+
+def test_the_palette_has_the_commands_and_runs_them(full_lab: Lab, open_desk: OpenDesk) -> None:
+    desk = open_desk(full_lab)
+    expect(desk.page.locator(".jp-LauncherCard").first).to_be_visible()  # it takes the focus when the page has loaded
+    desk.command("apputils:activate-command-palette")
+    palette = desk.page.locator("#command-palette")
+    palette.get_by_role("searchbox").or_(palette.locator("input")).first.fill("wattle")
+    listed = palette.locator(".lm-CommandPalette-itemLabel")
+    wanted = ["Workflow Runs", "Open Run", "Cancel Run", "Retry Failed Tasks", "Run Workflow…", "Refresh Workflow Runs"]
+    for label in wanted:
+        expect(listed.filter(has_text=label).first).to_be_visible()
+    disabled = palette.locator(".lm-CommandPalette-item.lm-mod-disabled .lm-CommandPalette-itemLabel")
+    expect(disabled.filter(has_text="Cancel Run")).to_have_count(1)  # no run is chosen
+    desk.picture("palette")
+    listed.filter(has_text="Workflow Runs").first.click()
+    expect(desk.sidebar).to_be_visible()
+
+
+def test_settings_hold_from_the_first_moment(full_lab: Lab, open_desk: OpenDesk) -> None:
+    own = full_lab.home / "settings" / "wattle-jupyter" / "plugin.jupyterlab-settings"
+    own.parent.mkdir(parents=True, exist_ok=True)
+    chosen = {"side": "right", "badge": False, "pageSize": 20, "confirmCancel": False}
+    own.write_text(json.dumps(chosen))
+    pages: list[str] = []
+    try:
+        run = start(full_lab, "settings")
+        size = re.compile(r"runs\?page=1&page_size=(\d+)&sort_by=created_at")
+        desk = open_desk(
+            full_lab, lambda new: new.page.on("request", lambda request: pages.extend(size.findall(request.url)))
+        )
+        sidebar = desk.show()
+        desk.see(run, "running")
+        expect(desk.page.locator("#jp-right-stack .jp-wattle-sidebar")).to_be_visible()
+        expect(desk.page.locator(".jp-wattle-tab[data-wattle-running]")).to_have_count(0)
+        assert "20" in pages
+        desk.row(run).click(button="right")
+        desk.page.locator(".lm-Menu [data-command='wattle:cancel-run']").click()
+        desk.see(run, "cancelled")  # without a question
+        expect(sidebar.locator(".jp-wattle-link")).to_have_text("live")
+    finally:
+        own.unlink()
+        go(full_lab, "settings")
