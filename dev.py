@@ -6,6 +6,7 @@
     python3 dev.py lab      set up, open JupyterLab on the example notebooks
     python3 dev.py session  set up, use JupyterLab by a script for half an hour, print what went wrong and what it cost
     python3 dev.py chaos    set up, kill servers and keepers at random, print what held and what did not
+    python3 dev.py faults   set up, fill disks, fail system calls, set clocks ..., print what held and what did not
     python3 dev.py bench    set up, measure beside other programs, print ratios, keep tables and plots
     python3 dev.py lint     set up, ruff, mypy, import-linter, TypeScript
     python3 dev.py wire     set up, make the wire types of the front end from those of the server
@@ -61,13 +62,14 @@ NOTEBOOKS = ROOT / "notebooks"
 QUICKSTART = NOTEBOOKS / "01_quickstart.ipynb"
 NODE_FLOOR = (20, 19)
 CHROMIUM = ("apt-get", "install", "-y", "--no-install-recommends", "chromium", "fonts-dejavu-core", "fonts-liberation")
+FAULT_TOOLS = ("strace", "faketime")
 EXTRAS = {
     "demo": {"lab", "examples"},
     "lab": {"lab", "examples"},
     "test": {"lab", "examples", "test", "dev", "terminal", "docs"},
 }
 EXTRAS["lint"] = EXTRAS["build"] = EXTRAS["wire"] = {"dev", "test"}
-EXTRAS["chaos"] = EXTRAS["session"] = EXTRAS["screenshots"] = EXTRAS["test"]
+EXTRAS["chaos"] = EXTRAS["faults"] = EXTRAS["session"] = EXTRAS["screenshots"] = EXTRAS["test"]
 EXTRAS["docs"] = {"docs"}
 EXTRAS["bench"] = EXTRAS["test"]
 # a worker that was killed is a failure at once: pytest-xdist may wait for its tests for ever
@@ -579,6 +581,17 @@ def chaos(arguments: argparse.Namespace) -> int:
     return run(PYTHON, "-m", "survival", *words, cwd=ROOT / "tests")
 
 
+def faults(arguments: argparse.Namespace) -> int:
+    """Exit code 1 if something did not hold. What a machine cannot make is said, and left out."""
+    set_up("faults")
+    if missing := [name for name in FAULT_TOOLS if shutil.which(name) is None]:
+        try:
+            install_debian(*missing, why=f"faults are made with {', '.join(missing)}")
+        except Stop as problem:
+            say(str(problem))
+    return run(PYTHON, "-m", "faults", *arguments.names, cwd=ROOT / "tests")
+
+
 # ------------------------------------------------------------------------------------------------ session, screenshots
 
 
@@ -667,12 +680,14 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     verbs = parser.add_subparsers(
         dest="verb",
         required=True,
-        metavar="demo | test | lab | session | chaos | bench | lint | wire | docs | build | clean",
+        metavar="demo | test | lab | session | chaos | faults | bench | lint | wire | docs | build | clean",
     )
     testing = verbs.add_parser("test", help="run every test")
     testing.add_argument("-k", metavar="EXPRESSION", help="only Python tests whose names match")
     testing.add_argument("--long", action="store_true", help="also those that take minutes")
     testing.add_argument("--coverage", action="store_true", help="measure which Python lines ran")
+    harm = verbs.add_parser("faults", help="fill disks, fail system calls, set clocks, and look what holds")
+    harm.add_argument("names", nargs="*", metavar="NAME", help="of the fault; all of them if none is named")
     killing = verbs.add_parser("chaos", help="kill servers and keepers at random")
     killing.add_argument("--kills", type=int, default=300, help="0 for mutants only")
     killing.add_argument("--seed", type=int, help="of workflows and kills; printed if absent")
@@ -702,6 +717,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "session": session,
     "screenshots": screenshots,
     "chaos": chaos,
+    "faults": faults,
     "bench": bench,
     "lint": lint,
     "wire": wire,

@@ -49,11 +49,18 @@ class _Hold:
     """What the server keeps open of a running attempt."""
 
     def __init__(self, directory: Path, fact: Fact) -> None:
-        self.pidfd = process.open_pidfd(fact.pid, fact.ticks) if fact.pid else None
+        self.pidfd = self._pidfd(fact)
         self.fifo = -1
         # without the FIFO the output is as safe as the keeper is; the attempt may have ended and be forgotten
         with contextlib.suppress(OSError):
             self.fifo = os.open(directory / FIFO, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+
+    @staticmethod
+    def _pidfd(fact: Fact) -> int | None:
+        """Without it the exit code is as safe as the keeper is."""
+        with contextlib.suppress(OSError):
+            return process.open_pidfd(fact.pid, fact.ticks) if fact.pid else None
+        return None
 
     def status(self) -> int | None:
         """Wait status if the process ended and the kernel tells it."""
@@ -323,7 +330,7 @@ class LocalExecutor:
 
     async def _recover(self) -> None:
         """After a keeper's death: what ran is judged; what was still queued is sent again unless it shall stop."""
-        while not await self._settled():
+        while not await self._settled():  # noqa: ASYNC110  (only trying again tells)
             await asyncio.sleep(_AGAIN)
 
     async def _settled(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import functools
 import json
 import re
@@ -21,6 +22,7 @@ from wattle_jupyter import errors
 from wattle_jupyter.engine import Engine
 from wattle_jupyter.errors import InvalidRequest, TooLarge, Unavailable, WattleError
 from wattle_jupyter.follower import HAND_OVER, Follower, Patience
+from wattle_jupyter.host.trouble import passes
 from wattle_jupyter.model import Json
 from wattle_jupyter.settings import Settings
 from wattle_jupyter.shapes import describe
@@ -259,6 +261,9 @@ class WattleHandler(APIHandler):
         if isinstance(error, StreamClosedError):  # the client went: there is nobody to tell
             self.finish()
             return
+        if isinstance(error, OSError) and passes(error):  # what the machine lacks, it may have again
+            error = Unavailable(f"the server's machine refuses: {error.strerror}; {_LACKS.get(error.errno or 0, _ASK)}")
+            kwargs["exc_info"] = (type(error), error, None)
         super().send_error(status_of(error) if isinstance(error, WattleError) else status_code, **kwargs)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
@@ -279,6 +284,13 @@ class WattleHandler(APIHandler):
 
 
 _DENIED = "not logged in, or not allowed: send a valid token (`jupyter server list` shows it), or log in again"
+_ASK = "ask again in a moment"
+_LACKS = {
+    errno.EMFILE: "it has as many files and connections open as it may (`ulimit -n`); close some pages, or raise that",
+    errno.ENFILE: "too many files are open on this machine; end some programs",
+    errno.ENOSPC: "free some space on its disk",
+    errno.EDQUOT: "free some of this user's space on its disk",
+}
 _BUG = "an error in the server; its log has the details. Please report it"
 _NAMES = {400: "InvalidRequest", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 405: "MethodNotAllowed"}
 

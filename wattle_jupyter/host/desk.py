@@ -43,6 +43,11 @@ class Desk:
         if self._owner is not None:
             self._owner.send({"op": "facts", "facts": facts})
 
+    def tell_trouble(self, why: str) -> None:
+        """What keeps the keeper from its work; ``""``: nothing any longer."""
+        if self._owner is not None:
+            self._owner.send({"op": "trouble", "why": why})
+
     def _accept(self) -> None:
         try:
             sock, _ = self._listener.accept()
@@ -115,6 +120,8 @@ class Desk:
         self._owner = link
         self._keeper.allow(int(message["slots"]))
         link.send({"op": "owned", "facts": [attempt.fact() for attempt in self._keeper.held.values()]})
+        if self._keeper.trouble.text:
+            self.tell_trouble(self._keeper.trouble.text)
 
     def _obey(self, link: Link, op: object, message: Message) -> None:
         keeper = self._keeper

@@ -1,0 +1,1 @@
+"""What a machine does to a server: full and failing disks, no descriptors, stopped processes, clocks that jump."""
