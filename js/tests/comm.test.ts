@@ -81,6 +81,32 @@ test('a failure is told in the words of the server; no answer in those of the ke
   await expect(second).rejects.toBeInstanceOf(ApiError);
 });
 
+test('a request that is no longer wanted, or whose kernel is gone, ends and leaves nothing', async () => {
+  const model = new FakeModel();
+  const life = new AbortController();
+  const run = commFeed(model, LIFE).run(RUN, life.signal);
+  life.abort();
+  await expect(run).rejects.toThrow('no longer wanted');
+  model.send = () => {
+    throw new Error('Cannot send');
+  };
+  await expect(commFeed(model, LIFE).run(RUN, new AbortController().signal)).rejects.toThrow('The kernel is gone');
+  expect(model.listeners.size).toBe(0);
+});
+
+test('a comm that is closed counts as a lost connection', async () => {
+  const model = new FakeModel();
+  model.send = () => {
+    throw new Error('Cannot send');
+  };
+  const life = new AbortController();
+  const links: string[] = [];
+  commFeed(model, LIFE).watch(({ link }) => links.push(link), life.signal);
+  await vi.waitFor(() => expect(links).toContain('reconnecting'));
+  expect(model.listeners.size).toBe(0);
+  life.abort();
+});
+
 // -------------------------------------------------------------------------------------------------------- page
 
 const pageOf = (config: object | null, cookie = '', base?: string): Document =>

@@ -1,7 +1,7 @@
 import { expect, test, vi } from 'vitest';
 import { ApiError } from '../src/core/api';
 import type { EventSink, Feed } from '../src/core/feed';
-import { fromDetail, fromSaved, isSavedRun, reduce, toSaved, type RunState } from '../src/core/reduce';
+import { fromDetail, fromSaved, isRunId, isSavedRun, reduce, toSaved, type RunState } from '../src/core/reduce';
 import { followRun } from '../src/core/runfeed';
 import type { RunDetail } from '../src/core/wire';
 import { changed, detailOf, RUN, taskRun } from './fakes';
@@ -110,3 +110,22 @@ test('without a connection the run is read all the same', async () => {
     vi.useRealTimers();
   }
 });
+
+test.each([
+  { tasks: [{ task: 'a', state: 'constructor', reason: '' }] },
+  { tasks: [{ task: 'a', state: null, reason: { type: 'script', props: {} } }] },
+  { tasks: [{ task: { toString: 'x' }, state: null, reason: '' }] },
+  { tasks: [null] },
+  { edges: [{ src: 'a', dst: 'a', kind: '<b>' }] },
+  { state: '__proto__' },
+  { workflow: ['w'] }
+])('hostile data of an output is refused: %j', part => {
+  const good = { version: 1, workflow: 'w', state: null, tasks: [{ task: 'a', state: null, reason: '' }], edges: [] };
+  expect(isSavedRun(good)).toBe(true);
+  expect(isSavedRun({ ...good, ...part })).toBe(false);
+});
+
+test.each(['', '..', '../../api/contents', 'last', 'ABCDEF0123456789ABCDEF0123456789', `${'0'.repeat(32)}/`, `${'0'.repeat(33)}`, 7, null])(
+  'what a file calls a run and is no id becomes part of no address: %j',
+  id => expect(isRunId(id)).toBe(false)
+);
