@@ -14,13 +14,14 @@ from typing import Any
 from urllib.parse import quote
 
 import psutil
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, Error, Locator, Page, expect
 from processes import ServerProcess, free_port, until
 
 import wattle_jupyter
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "test-results"
+AXE = ROOT / "js" / "node_modules" / "axe-core" / "axe.min.js"
 BUILT = Path(wattle_jupyter.__file__).parent / "labextension"
 EXTENSION = "wattle-jupyter"
 SLOW = 60_000  # ms; the machine may be busy
@@ -178,7 +179,7 @@ class Notebook:
 
         # JupyterLab's own word about a lost server is modal
         dialog = self.page.locator("dialog.jp-Dialog[aria-label^='Server Connection Error']")
-        self.page.add_locator_handler(dialog, lambda found: found.locator("button.jp-mod-accept").click())
+        self.page.add_locator_handler(dialog, _accept)
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type == "error":
@@ -261,6 +262,17 @@ class Notebook:
         """All lines of the log that is open, read as a person does: by scrolling from its top to its end."""
         return list(self.page.evaluate(_READ_LOG))
 
+    def serious(self, selector: str) -> list[str]:
+        """What axe finds there that matters."""
+        self.page.evaluate(AXE.read_text())
+        found = self.page.evaluate("selector => axe.run(selector)", selector)
+        return [
+            f"{one['id']}: {node['html'][:160]} {node['failureSummary'][:240]}"
+            for one in found["violations"]
+            if one["impact"] in ("serious", "critical")
+            for node in one["nodes"]
+        ]
+
     def shoot(self, name: str) -> None:
         RESULTS.mkdir(exist_ok=True)
         self.view.scroll_into_view_if_needed()
@@ -275,6 +287,11 @@ def expect_to_stream(log: Locator) -> None:
     newest = log.locator(".jp-wattle-log-line").last
     expect(newest).to_have_text(re.compile(r"line \d+"), timeout=SLOW)
     expect(newest).not_to_have_text(newest.text_content() or "", timeout=SLOW)
+
+
+def _accept(dialog: Locator) -> None:
+    with contextlib.suppress(Error):  # it goes by itself when the server is back
+        dialog.locator("button.jp-mod-accept").click(timeout=2_000)
 
 
 _PANEL = "[...window.jupyterapp.shell.widgets('main')].find(w => w.sessionContext)"
