@@ -6,12 +6,12 @@ import asyncio
 import bisect
 import os
 import re
-import stat
 import struct
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from wattle_jupyter.beneath import open_beneath
 from wattle_jupyter.errors import Conflict
 
 TICK = 0.02
@@ -40,7 +40,8 @@ class LogFile:
         if not _ID.fullmatch(attempt):
             raise ValueError(f"not an attempt's id: {attempt!r}")
         self.attempt = attempt
-        self.path = store / "attempts" / attempt / "log"
+        self._attempts = store / "attempts"
+        self.path = self._attempts / attempt / "log"
         self._fd = -1
 
     def __enter__(self) -> LogFile:
@@ -67,28 +68,54 @@ class LogFile:
 
     def _size_at(self, when: float) -> int:
         """As the keeper's time index says: pairs (time, size then). A log that was written at once has none."""
-        try:
-            points = list(_POINT.iter_unpack(_whole_points(self.path.with_name("times").read_bytes())))
-        except FileNotFoundError:
+        fd = self._open_times()
+        if fd is None:
             known = os.fstat(self._fd)
             points = [(known.st_mtime, known.st_size)]
+        else:
+            with os.fdopen(fd, "rb") as file:
+                points = list(_POINT.iter_unpack(_whole_points(file.read())))
         before = bisect.bisect_left(points, (when, 0))
         return int(points[before - 1][1]) if before else 0
+
+    def times(self, start: int, end: int, most: int = 4096) -> list[tuple[float, int]]:
+        """When the bytes from ``start`` to ``end`` were written: pairs (seconds of the epoch, size of the log then).
+
+        The first pair with a size above a byte says when it was there. Of more than ``most``, some are left out.
+        """
+        fd = self._open_times()
+        if fd is None:  # it was written at once
+            known = os.fstat(self._fd) if self._open() else None
+            return [(known.st_mtime, known.st_size)] if known is not None and known.st_size > start else []
+        try:
+            count = os.fstat(fd).st_size // _POINT.size
+            first = bisect.bisect_right(range(count), start, key=lambda i: _point(fd, i)[1])
+            last = min(count, bisect.bisect_left(range(count), end, first, key=lambda i: _point(fd, i)[1]) + 1)
+            step = max(1, -(-(last - first) // most))
+            chosen = [_point(fd, i) for i in range(first, last, step)]
+            return chosen if (last - first - 1) % step == 0 else [*chosen, _point(fd, last - 1)]
+        finally:
+            os.close(fd)
 
     def _line_start(self, offset: int) -> int:
         start = max(0, offset - PIECE)
         return start + self.read(start, offset - start).rfind(b"\n") + 1
 
+    def _open_times(self) -> int | None:
+        try:
+            return open_beneath(self._attempts, self.attempt, "times")
+        except OSError:
+            return None
+
     def _open(self) -> bool:
         if self._fd < 0:
             try:
-                fd = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+                fd = open_beneath(self._attempts, self.attempt, "log")
             except FileNotFoundError:
                 return False
             except OSError as error:
                 raise Conflict(f"the log of attempt {self.attempt} cannot be read: {error.strerror}") from error
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                os.close(fd)
+            if fd is None:
                 raise Conflict(f"the log of attempt {self.attempt} cannot be read: it is no regular file")
             self._fd = fd
         return True
@@ -109,6 +136,11 @@ async def follow(file: LogFile, offset: int, final_size: Callable[[], int | None
             return
         else:
             await asyncio.sleep(TICK)
+
+
+def _point(fd: int, index: int) -> tuple[float, int]:
+    when, size = _POINT.unpack(os.pread(fd, _POINT.size, index * _POINT.size))
+    return when, size
 
 
 def _whole_points(data: bytes) -> bytes:

@@ -179,7 +179,16 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         verb="GET", path="runs/{run}/tasks/{task}/logs/search", action="read", summary="Lines of its log that match.",
-        answer=wire.LogSearch, query=("pattern", "regex", "case", "limit", "attempt"),
+        answer=wire.LogSearch,
+        query=("pattern", "regex", "case", "errors", "from", "to", "last", "near", "finished", "limit", "attempt"),
+    ),
+    Operation(
+        verb="GET", path="runs/{run}/tasks/{task}/logs/lines", action="read", summary="Its log, as lines.",
+        answer=wire.LogLinesPage, query=("offset", "next", "before", "line", "limit", "attempt"),
+    ),
+    Operation(
+        verb="GET", path="runs/{run}/tasks/{task}/logs/times", action="read", summary="When its log was written.",
+        answer=wire.LogTimes, query=("offset", "end", "attempt"),
     ),
     Operation(
         verb="GET", path="cleanup", action="read", summary="What a cleanup would hide.",

@@ -189,13 +189,46 @@ class LogPage(TypedDict):
     text: str
 
 
+class LogLinesPage(TypedDict):
+    """Lines of a log. ``offsets`` says where each begins; ``next_offset`` where the last one ends.
+
+    Of the lines ``cut`` (by their place in ``text``) only the beginning is there; those ``broken`` have no line feed:
+    they are not finished, or go on in the next piece. ``line`` is the number of the first one, from 0, and ``lines``
+    how many the log has; both are null while they are being counted.
+    """
+
+    attempt: str
+    offset: int
+    next_offset: int
+    size: int
+    end: bool  # the log is final
+    line: int | None
+    lines: int | None
+    offsets: list[int]
+    text: list[str]
+    cut: list[int]
+    broken: list[int]
+
+
+class LogTimes(TypedDict):
+    """When bytes of a log were written: ``points`` are seconds since 1970 and the size of the log then."""
+
+    attempt: str
+    started_at: str | None
+    points: list[list[float]]
+
+
 class LogSearch(TypedDict):
-    """Lines of a log that match: how many in its first ``size`` bytes, and the offsets of the first of them."""
+    """Lines of a log that match: how many in its first ``size`` bytes, and where the first (or last) of them begin.
+
+    ``spans`` says, for each of ``lines``, which characters match (from, to; as UTF-16, without escape codes).
+    """
 
     attempt: str
     size: int
     count: int
     lines: list[int]
+    spans: list[list[list[int]]]
 
 
 class Pagination(TypedDict):
@@ -335,11 +368,13 @@ class CleanupLine(TypedDict):
 
 
 class CleanupView(TypedDict):
-    """What a cleanup hides."""
+    """What a cleanup hides, and what it deletes: objects that nothing has named for a day."""
 
     runs: int
     bytes: int
     workflows: list[CleanupLine]
+    objects: int
+    object_bytes: int
 
 
 class BackupView(TypedDict):

@@ -1,9 +1,10 @@
 import { render } from 'preact';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import type { Connection, EventSink, Feed, LogOf, LogSink, Verb } from '../src/core/feed';
+import type { Connection, EventSink, Feed, LogOf, LogQuestion, LogSink, Verb } from '../src/core/feed';
 import { fromDetail, toSaved } from '../src/core/reduce';
 import type { LogPage, RunDetail, TaskRunDetail } from '../src/core/wire';
 import { RunView, type RunViewProps } from '../src/ui/RunView';
+import { FakeLog } from './fakelog';
 import { changed, detailOf, RUN, taskRun } from './fakes';
 
 const ATTEMPT = 'a'.repeat(32);
@@ -49,6 +50,9 @@ class FakeFeed implements Feed {
     const start = offset < 0 ? Math.max(0, all.length + offset) : offset;
     const piece = all.subarray(start, start + limit);
     return Promise.resolve({ attempt: of.attempt, offset: start, next_offset: start + piece.length, size: all.length, end: true, text: new TextDecoder().decode(piece) });
+  }
+  logAsk<T>(_of: LogOf, what: LogQuestion, query: Record<string, string>): Promise<T> {
+    return Promise.resolve(new FakeLog(this.written).answer(what, query) as T);
   }
   logUrl(): string {
     return '/logs?download=1';
@@ -143,31 +147,6 @@ test('what a task left is shown by name: values as they are, objects by their ha
   await step(() => node('fetch').dispatchEvent(new MouseEvent('click', { bubbles: true })));
   const shown = [...root.querySelectorAll('.jp-wattle-outputs > div')].map(one => [...one.children].map(part => part.textContent));
   expect(shown).toEqual([['rows', '3'], ['model', 'Python object abababababab…', '2.0 kB']]);
-});
-
-test('a long log opens at its end, and shows more of its beginning when asked to', async () => {
-  const feed = new FakeFeed(detail());
-  const lines = Array.from({ length: 60_000 }, (_, i) => `line ${i}`);
-  feed.written = lines.join('\n') + '\n';
-  const written = new TextEncoder().encode(feed.written);
-  await show({ feed });
-  await step(() => node('fetch').dispatchEvent(new MouseEvent('click', { bubbles: true })));
-  const from = feed.offsets[0]!;
-  expect(from).toBe(written.length - 256 * 1024);
-  await step(() => feed.logs.get(ATTEMPT)?.bytes(from, written.subarray(from)));
-  const status = () => root.querySelector('.jp-wattle-log-bar [role=status]')?.textContent;
-  const first = () => root.querySelector('.jp-wattle-log-line')?.textContent?.trim();
-  expect(lines).toContain(first()); // begins with a whole line
-  expect(status()).toMatch(/^The last [\d,]+ lines of 649 kB so far$/);
-  await step(() => root.querySelector<HTMLButtonElement>('button.jp-wattle-earlier')!.click());
-  expect(feed.offsets[1]).toBe(0);
-  expect(root.querySelector('.jp-wattle-earlier')?.textContent).toBe('Reading…');
-  expect(lines.indexOf(first()!)).toBeGreaterThan(0); // what was there stays until the rest has come
-  await step(() => feed.logs.get(ATTEMPT)?.bytes(0, written.subarray(0, 1000)));
-  expect(lines.indexOf(first()!)).toBeGreaterThan(0);
-  await step(() => feed.logs.get(ATTEMPT)?.bytes(1000, written.subarray(1000)));
-  expect(status()).toBe('60,000 lines, 649 kB so far');
-  expect(root.querySelector('.jp-wattle-earlier')).toBeNull();
 });
 
 test('a failed task shows its reason and its last lines without a click', async () => {

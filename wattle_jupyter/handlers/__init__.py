@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from wattle_jupyter.handlers import care, logs, meta, objects, runs, search, socket, workers, workflows
+from wattle_jupyter.handlers import care, lines, logs, meta, objects, runs, search, socket, workers, workflows
 
 HANDLERS: dict[str, type[Any]] = {
     "info": meta.InfoHandler,
@@ -36,6 +36,8 @@ HANDLERS: dict[str, type[Any]] = {
     "runs/{run}/tasks/{task}/outputs/{name}": objects.OutputHandler,
     "runs/{run}/tasks/{task}/logs": logs.TaskLogsHandler,
     "runs/{run}/tasks/{task}/logs/stream": logs.TaskLogStreamHandler,
+    "runs/{run}/tasks/{task}/logs/lines": lines.TaskLogLinesHandler,
+    "runs/{run}/tasks/{task}/logs/times": lines.TaskLogTimesHandler,
     "runs/{run}/tasks/{task}/logs/search": search.TaskLogSearchHandler,
     "objects/{hash}": objects.ObjectHandler,
     "audit": care.AuditHandler,

@@ -30,10 +30,12 @@ class LogSizes:
         self._where = (run, task)
         self.attempt = attempt
         self._known: int | None = None
+        self.n = 0
 
     async def load(self) -> None:
         """Ask the store: for an attempt that ended before this server looked."""
         found = await history.attempt(self._store, self.attempt)
+        self.n = found.n
         if found.state.final:
             self._known = found.log_size or 0
 
@@ -60,7 +62,8 @@ class TaskLogsHandler(WattleHandler):
         await sizes.load()
         with LogFile(self.engine.store.folder, attempt) as file:
             if self.get_query_argument("download", "") == "1":
-                await self._send_file(file, f"{task}.log")
+                workflow = (await self.engine.scheduler.summary(run))["workflow"]
+                await self._send_file(file, f"{workflow}-{task}-{sizes.n}.log")
             else:
                 self.answer(await self._page(file, sizes()))
 

@@ -16,7 +16,6 @@ from wattle_jupyter.handlers.base import WattleHandler, reads
 from wattle_jupyter.handlers.runs import newest_attempt
 from wattle_jupyter.host import search
 from wattle_jupyter.logs import LogFile
-from wattle_jupyter.wire import LogSearch
 
 PATIENCE = 30.0
 """Seconds after which a search is given up."""
@@ -24,6 +23,7 @@ PATIENCE = 30.0
 _SIDE_BY_SIDE = 4
 _MOST = 10_000
 _LONGEST = 1_000
+LARGEST = 1 << 53
 
 
 class TaskLogSearchHandler(WattleHandler):
@@ -40,12 +40,8 @@ class TaskLogSearchHandler(WattleHandler):
     async def get(self, text: str, task: str) -> None:
         run = await history.resolve(self.engine.store, text)
         attempt = await newest_attempt(self.engine, run, task, self.get_query_argument("attempt", None))
-        asked = {
-            "pattern": self._pattern(),
-            "ignore_case": self.get_query_argument("case", "0") != "1",
-            "most": self.number("limit", 1_000, 1, _MOST),
-        }
-        found: dict[str, Any] = {"size": 0, "count": 0, "lines": []}
+        asked = self._asked()
+        found: dict[str, Any] = {"size": 0, "count": 0, "lines": [], "spans": []}
         if attempt is not None:
             with LogFile(self.engine.store.folder, attempt) as file:
                 if file.size():
@@ -54,14 +50,33 @@ class TaskLogSearchHandler(WattleHandler):
                         found = await self._looking
                     except asyncio.CancelledError:
                         return
-        self.answer(LogSearch(attempt=attempt or "", size=found["size"], count=found["count"], lines=found["lines"]))
+        self.answer({"attempt": attempt or "", **found})
 
-    def _pattern(self) -> str:
-        """What to look for. With ``regex=1`` a regular expression, else plain text."""
+    def _asked(self) -> dict[str, Any]:
+        """What the searching process is given."""
+        stop = self.number("to", -1, -1, LARGEST)
+        return {
+            "pattern": self._pattern(),
+            "ignore_case": not self._flag("case"),
+            "most": self.number("limit", 1_000, 1, _MOST),
+            "start": self.number("from", 0, 0, LARGEST),
+            "stop": None if stop < 0 else stop,
+            "last": self._flag("last"),
+            "count_all": not self._flag("near"),
+            "finished": self._flag("finished"),
+        }
+
+    def _flag(self, name: str) -> bool:
+        return self.get_query_argument(name, "0") == "1"
+
+    def _pattern(self) -> str | None:
+        """What to look for. With ``regex=1`` a regular expression, else plain text; None for errors of all kinds."""
+        if self._flag("errors"):
+            return None
         text = self.get_query_argument("pattern", "", strip=False)
         if not text or len(text) > _LONGEST:
             raise InvalidRequest(f"pattern must have 1 to {_LONGEST:,} characters, not {len(text):,}")
-        if self.get_query_argument("regex", "0") != "1":
+        if not self._flag("regex"):
             return re.escape(text)
         try:
             re.compile(text.encode())

@@ -1,4 +1,4 @@
-import type { LogOf, Verb } from './feed';
+import type { LogOf, LogQuestion, Verb } from './feed';
 import type { ErrorBody, LogPage, RunDetail, TaskRunDetail } from './wire';
 
 /** An answer that is not a success, in the server's words. */
@@ -31,8 +31,8 @@ const TASK_VERBS = { 'stop-task': 'stop', 'retry-task': 'retry' } as const;
 
 export const segment = (text: string): string => encodeURIComponent(text);
 
-const logPath = ({ run, task, attempt }: LogOf): string =>
-  `runs/${segment(run)}/tasks/${segment(task)}/logs?attempt=${segment(attempt)}`;
+const logPath = ({ run, task, attempt }: LogOf, what = ''): string =>
+  `runs/${segment(run)}/tasks/${segment(task)}/logs${what}?attempt=${segment(attempt)}`;
 
 export const downloadPath = (of: LogOf): string => `${logPath(of)}&download=1`;
 
@@ -50,6 +50,10 @@ export class Api {
 
   logPage(of: LogOf, offset: number, limit: number, signal: AbortSignal): Promise<LogPage> {
     return this.get<LogPage>(`${logPath(of)}&offset=${offset}&limit=${limit}`, signal);
+  }
+
+  logAsk<T>(of: LogOf, what: LogQuestion, query: Record<string, string>, signal: AbortSignal): Promise<T> {
+    return this.get<T>(`${logPath(of, `/${what}`)}&${new URLSearchParams(query).toString()}`, signal);
   }
 
   async act(run: string, verb: Verb): Promise<void> {

@@ -29,6 +29,9 @@ export interface LogSink {
   problem(message: string): void;
 }
 
+/** What is asked of a log, as the last part of the address says it. */
+export type LogQuestion = 'lines' | 'times' | 'search';
+
 /** Whose log. */
 export interface LogOf {
   run: string;
@@ -56,6 +59,8 @@ export interface Feed {
   log(attempt: string, offset: number, sink: LogSink, signal: AbortSignal): void;
   /** A piece of a log as it is now; a negative offset counts from its end. */
   logPage(of: LogOf, offset: number, limit: number, signal: AbortSignal): Promise<LogPage>;
+  /** Of a log: its lines from any byte on, when they were written, those that match. */
+  logAsk<T>(of: LogOf, what: LogQuestion, query: Record<string, string>, signal: AbortSignal): Promise<T>;
   act(run: string, verb: Verb): Promise<void>;
   /** Where the whole log can be downloaded; null where the page does not reach the server itself. */
   logUrl(of: LogOf): string | null;

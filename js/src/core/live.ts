@@ -23,6 +23,7 @@ export function feedOver(socket: Socket, api: Api, logUrl: (of: LogOf) => string
     task: (run, task, signal) => api.task(run, task, signal),
     act: (run, verb) => api.act(run, verb),
     logPage: (of, offset, limit, signal) => api.logPage(of, offset, limit, signal),
+    logAsk: (of, what, query, signal) => api.logAsk(of, what, query, signal),
     logUrl
   };
 }

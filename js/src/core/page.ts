@@ -1,5 +1,6 @@
 import { downloadPath, type Answer, type Send } from './api';
 import type { LogOf } from './feed';
+import { linkQuery, type LogLink } from './loglink';
 
 /** The Jupyter server that served this page. URLs end with a slash. */
 export interface Page {
@@ -48,6 +49,12 @@ export function socketUrl(page: Page): string {
 
 export function downloadUrl(page: Page, of: LogOf): string {
   return page.api + downloadPath(of);
+}
+
+/** The address of a page that shows this line. */
+export function lineUrl(page: Page, link: LogLink, doc: Document = document): string {
+  const app = doc.location.href.startsWith(`${page.base}lab`) || doc.location.href.startsWith(`${page.base}doc`) ? 'lab' : 'tree';
+  return `${page.base}${app}?${linkQuery(link)}`;
 }
 
 /** Requests by `fetch`, with what Jupyter wants to see before it believes that they come from its own page. */

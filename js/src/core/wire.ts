@@ -121,6 +121,20 @@ export interface EventsMessage {
   events: EventView[];
 }
 
+export interface Health {
+  live: boolean;
+  ready: boolean;
+  state: 'ok' | 'degraded' | 'failed';
+  reasons: string[];
+  checks: HealthCheck[];
+}
+
+export interface HealthCheck {
+  name: string;
+  state: 'ok' | 'degraded' | 'failed';
+  reason: string;
+}
+
 export interface HelloMessage {
   type: 'hello';
   server: string;
@@ -143,11 +157,39 @@ export interface Info {
   user: string;
 }
 
+/** How long something took since the engine was opened, in seconds. */
+export interface Latency {
+  count: number;
+  p50: number | null;
+  p95: number | null;
+  max: number;
+}
+
 /** All bytes of this log were sent; `size` is their number. */
 export interface LogEndMessage {
   type: 'log_end';
   log: string;
   size: number;
+}
+
+/**
+ * Lines of a log. `offsets` says where each begins; `next_offset` where the last one ends. Of the lines `cut` (by their
+ * place in `text`) only the beginning is there; those `broken` have no line feed: they are not finished, or go on in
+ * the next piece. `line` is the number of the first one, from 0, and `lines` how many the log has; both are null while
+ * they are being counted.
+ */
+export interface LogLinesPage {
+  attempt: string;
+  offset: number;
+  next_offset: number;
+  size: number;
+  end: boolean;
+  line: number | null;
+  lines: number | null;
+  offsets: number[];
+  text: string[];
+  cut: number[];
+  broken: number[];
 }
 
 /** A piece of a log as text. `next_offset` is where to go on; `end` is true once nothing more can come. */
@@ -160,12 +202,23 @@ export interface LogPage {
   text: string;
 }
 
-/** Lines of a log that match: how many in its first `size` bytes, and the offsets of the first of them. */
+/**
+ * Lines of a log that match: how many in its first `size` bytes, and where the first (or last) of them begin. `spans`
+ * says, for each of `lines`, which characters match (from, to; as UTF-16, without escape codes).
+ */
 export interface LogSearch {
   attempt: string;
   size: number;
   count: number;
   lines: number[];
+  spans: number[][][];
+}
+
+/** When bytes of a log were written: `points` are seconds since 1970 and the size of the log then. */
+export interface LogTimes {
+  attempt: string;
+  started_at: string | null;
+  points: number[][];
 }
 
 export type NothingMore = Record<string, never>;
@@ -292,6 +345,16 @@ export interface SinceMessage {
   type: 'since';
   seq: number;
   run?: string;
+}
+
+export interface Stats {
+  runs: Record<string, number>;
+  runs_ended: Record<string, number>;
+  attempts_ended: Record<string, number>;
+  events: number;
+  log_bytes: number;
+  now: Record<string, number>;
+  latency: Record<string, Latency>;
 }
 
 export interface SubscribeMessage {

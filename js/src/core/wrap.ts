@@ -17,15 +17,15 @@ export function rowsOf(line: string, width: number): number {
 }
 
 /** The spans of a line, broken into rows of at most `width` columns. */
-export function splitSpans(spans: readonly Span[], width: number): Span[][] {
-  const rows: Span[][] = [[]];
+export function splitSpans<S extends Span>(spans: readonly S[], width: number): S[][] {
+  const rows: S[][] = [[]];
   let used = 0;
   for (const span of spans) {
     let piece = '';
     for (const char of span.text) {
       const wide = char === '\t' ? 8 - (used % 8) : columns(char);
       if (used + wide > width && used > 0) {
-        if (piece !== '') rows.at(-1)?.push({ text: piece, style: span.style });
+        if (piece !== '') rows.at(-1)?.push({ ...span, text: piece });
         rows.push([]);
         piece = '';
         used = 0;
@@ -33,7 +33,7 @@ export function splitSpans(spans: readonly Span[], width: number): Span[][] {
       piece += char;
       used += wide;
     }
-    if (piece !== '') rows.at(-1)?.push({ text: piece, style: span.style });
+    if (piece !== '') rows.at(-1)?.push({ ...span, text: piece });
   }
   return rows;
 }

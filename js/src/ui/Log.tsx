@@ -1,17 +1,29 @@
-import { useMemo, useRef, useState } from 'preact/hooks';
+import { useEffect, useMemo, useRef, useState, type MutableRef } from 'preact/hooks';
 import { plainText, type Span } from '../core/ansi';
 import type { Feed } from '../core/feed';
-import { bytes } from '../core/format';
-import type { LogLines } from '../core/log';
-import { rowsOf, splitSpans } from '../core/wrap';
+import { bytes, count } from '../core/format';
+import type { ClockMode } from '../core/logclock';
+import type { LogQuery, Way } from '../core/loghits';
+import type { LogStart } from '../core/loglink';
+import type { LogLine } from '../core/logwindow';
+import { marked, occurrences, type MarkedSpan } from '../core/marks';
+import { findPage, lineUrl } from '../core/page';
 import { trans } from '../core/words';
-import { useWidth } from './hooks';
-import { LogRow } from './LogRow';
+import { useOwnKeys, useWidth } from './hooks';
+import { LogBar, type LogActions } from './LogBar';
+import { LogFind } from './LogFind';
+import { LogGoTo } from './LogGoTo';
+import { LogKeys } from './LogKeys';
+import { LogRows } from './LogRows';
+import { copyText, linesBetween } from './logcopy';
+import { logKey } from './keyboard';
+import type { LogScroller } from './logscroller';
 import { useLog, type OpenLog } from './openlog';
-import { VirtualRows } from './VirtualRows';
 
-const ROW = 18; // px
 const CHARACTER = 7.23; // px: 12 px monospace; what it is exactly only decides where lines wrap
+const FEW = 420; // px: below, there is no room for line numbers
+const SAID = 2_500; // ms
+const CLOCKS: ClockMode[] = ['off', 'clock', 'since'];
 
 interface Props {
   feed: Feed;
@@ -19,121 +31,215 @@ interface Props {
   task: string;
   attempt: string;
   follow: boolean;
+  /** Where it is opened instead of at its end. */
+  start?: LogStart | null | undefined;
 }
 
-/** The log of one attempt, live. */
-export function Log({ feed, run, task, attempt, follow: startFollowing }: Props) {
+/** Lines that the reader picked by their numbers: from one byte to another, the lines that begin there included. */
+interface Picked {
+  from: number;
+  to: number;
+}
+
+/** The log of one attempt, live: any part of it, however long it is. */
+export function Log({ feed, run, task, attempt, follow: startFollowing, start = null }: Props) {
   const of = useMemo(() => ({ run, task, attempt }), [run, task, attempt]);
-  const log = useLog(feed, of);
-  const { lines, version, ended, problem } = log;
-  const [follow, setFollow] = useState(startFollowing);
+  const scroller = useRef<LogScroller | null>(null);
+  const [follow, setFollow] = useState(startFollowing && start === null);
   const [wrap, setWrap] = useState(false);
+  const [clockMode, setClock] = useState<ClockMode>('off');
+  const [numbers, setNumbers] = useState(true);
+  const [open, setOpen] = useState<'find' | 'line' | null>(null);
+  const [keys, setKeys] = useState(false);
+  const [query, setQuery] = useState<LogQuery>({ text: '', regex: false, matchCase: false });
+  const [picked, pick] = useState<Picked | null>(start?.at === 'byte' ? { from: start.byte, to: start.byte } : null);
+  const [said, say] = useSaid();
   const [box, width] = useWidth<HTMLDivElement>();
-  const fit = Math.max(20, Math.floor((width - 24) / CHARACTER));
-  const starts = useWrapped(lines, version, wrap ? fit : null);
+  useOwnKeys(box);
+  const [log, version] = useLog(feed, of, start, byte => {
+    setFollow(false);
+    scroller.current?.begin(byte);
+    scroller.current?.show(byte, true);
+  });
+  const { reader, hits, clock } = log;
   const url = feed.logUrl(of);
-  const row = (i: number) => <LogRow key={i} line={i} spans={starts === null ? lines.spans(i) : wrappedRow(lines, starts, i, fit)} />;
+  const page = useMemo(() => (url === null ? null : findPage()), [url]);
+
+  const show = async (byte: number | null): Promise<void> => {
+    if (byte === null) return;
+    setFollow(false);
+    const there = reader.window.indexOf(byte) >= 0;
+    const line = await reader.go({ byte });
+    if (line === null) return;
+    if (!there) scroller.current?.begin(line);
+    scroller.current?.show(line, !there);
+  };
+  const from = (way: Way): number => {
+    const seen = scroller.current?.bytes() ?? { from: 0, to: 0 };
+    const inSight = hits.current !== null && hits.current >= seen.from && hits.current < seen.to;
+    if (inSight && hits.current !== null) return way === 'next' ? hits.current + 1 : hits.current;
+    // at the end of a log that is followed, what is above is meant
+    return way === 'next' && !follow ? seen.from : way === 'next' ? seen.from : seen.to;
+  };
+  const step = async (way: Way): Promise<void> => show(await hits.step(way, from(way)));
+  const error = async (way: Way): Promise<void> => {
+    const found = await hits.error(way, from(way));
+    if (found !== null) await show(found);
+    else if (hits.problem === null) say(trans.__('No line looks like an error'));
+  };
+  const end = async (): Promise<void> => {
+    await reader.go({ end: true });
+    scroller.current?.begin(reader.window.next);
+    setFollow(true);
+  };
+  const line = async (number: number): Promise<void> => {
+    setOpen(null);
+    focusRows(box);
+    const byte = await reader.go({ line: number - 1 });
+    if (byte === null) return;
+    pick({ from: byte, to: byte });
+    await show(byte);
+  };
+  const close = (): void => {
+    hits.clear();
+    setOpen(null);
+    focusRows(box);
+  };
+  const address = (byte: number): string | null => (page === null ? null : new URL(lineUrl(page, { ...of, byte }), document.baseURI).href);
+  const act: LogActions & Parameters<typeof logKey>[1] = {
+    find: () => (open === 'find' ? close() : setOpen('find')),
+    hit: way => void (hits.query === null ? setOpen('find') : step(way)),
+    error: back => void error(back ? 'previous' : 'next'),
+    top: () => void show(0),
+    end: () => void end(),
+    line: () => setOpen('line'),
+    follow: () => (follow ? setFollow(false) : void end()),
+    wrap: () => setWrap(!wrap),
+    times: () => setClock(CLOCKS[(CLOCKS.indexOf(clockMode) + 1) % CLOCKS.length] ?? 'off'),
+    numbers: () => setNumbers(!numbers),
+    copy: () => void linesBetween(feed, of, reader, picked).then(copyText).then(say),
+    link: () => {
+      const byte = picked?.from ?? scroller.current?.bytes().from ?? 0;
+      const text = address(byte);
+      if (text !== null) void copyText({ text, said: trans.__('Link copied') }).then(say);
+    },
+    download: () => box.current?.querySelector<HTMLAnchorElement>('a[download]')?.click(),
+    keys: () => setKeys(!keys),
+    back: () => {
+      if (open !== null) close();
+      else if (picked !== null) pick(null);
+      else return false;
+      return true;
+    },
+    page: pages => scroller.current?.page(pages)
+  };
+  const chosen = (byte: number): boolean => picked !== null && byte >= picked.from && byte <= picked.to;
+  const click = (event: MouseEvent, byte: number): void => {
+    if (event.ctrlKey || event.metaKey || event.button !== 0) return; // the browser's own: open the link elsewhere
+    event.preventDefault();
+    if (event.shiftKey && picked !== null) pick({ from: Math.min(picked.from, byte), to: Math.max(picked.to, byte) });
+    else pick(picked?.from === byte && picked.to === byte ? null : { from: byte, to: byte });
+  };
+  const gutter = Math.max(3, String(reader.window.total ?? reader.window.length).length);
+  const showNumbers = numbers && width >= FEW;
+  const gutterWidth = (showNumbers ? gutter + 1 : 0) + (clockMode === 'off' ? 0 : 11);
+  const wrapAt = wrap ? Math.max(20, Math.floor((width - 30) / CHARACTER) - (gutterWidth > 0 ? gutterWidth + 1 : 0)) : null;
+  const pickedLines = picked === null ? 0 : reader.window.lines.filter(one => chosen(one.offset)).length;
   return (
-    <div class="jp-wattle-log" ref={box}>
-      <div class="jp-wattle-log-bar">
-        <span class="jp-wattle-quiet" role="status">{summary(log)}</span>
-        <Toggle on={follow} set={setFollow} text={trans.__('Follow')} hint={trans.__('Stay at the end of the log')} />
-        <Toggle on={wrap} set={setWrap} text={trans.__('Wrap')} hint={trans.__('Break long lines')} />
-        <CopyButton lines={lines} />
-        {url !== null && (
-          <a class="jp-wattle-button" href={url} download={`${task}.log`} title={trans.__('Download the whole log')}>
-            {trans.__('Download')}
-          </a>
-        )}
-      </div>
-      {problem !== null && <p class="jp-wattle-note jp-mod-problem" role="alert">{problem}</p>}
-      <Earlier log={log} />
-      {lines.length === 0 ? (
-        <p class="jp-wattle-empty">{log.version === 0 ? trans.__('Reading…') : ended ? trans.__('The task wrote nothing.') : trans.__('Nothing written yet.')}</p>
+    <div class="jp-wattle-log" ref={box} onKeyDown={event => logKey(event, act)} style={{ '--jp-wattle-gutter': `${gutterWidth}ch` }}>
+      <LogBar reader={reader} follow={follow} wrap={wrap} clock={clockMode} finding={open === 'find'} picked={pickedLines} keysShown={keys} said={said} url={url} act={act} />
+      {open === 'find' && <LogFind hits={hits} query={query} onQuery={setQuery} onFind={() => void hits.search(query, scroller.current?.bytes().from ?? 0).then(show)} onStep={way => void step(way)} onClose={close} />}
+      {open === 'line' && <LogGoTo total={reader.window.total} onGo={number => void line(number)} onClose={() => (setOpen(null), focusRows(box))} />}
+      {keys && <LogKeys />}
+      {reader.problem !== null && <p class="jp-wattle-note jp-mod-problem" role="alert">{reader.problem}</p>}
+      {hits.problem !== null && open !== 'find' && <p class="jp-wattle-note jp-mod-problem" role="alert">{hits.problem}</p>}
+      {reader.window.length === 0 ? (
+        <p class="jp-wattle-empty">{!reader.opened ? trans.__('Reading…') : reader.ended ? trans.__('The task wrote nothing.') : trans.__('Nothing written yet.')}</p>
       ) : (
-        <VirtualRows
-          class="jp-wattle-log-lines"
-          label={trans.__('Log of %1', task)}
-          role="log"
-          count={starts === null ? lines.length : (starts.at(-1) ?? 0)}
-          rowHeight={ROW}
-          row={row}
-          follow={follow}
-          onScrolled={setFollow}
-          before={{ key: lines.start, rows: starts === null ? log.earlierLines : (starts[log.earlierLines] ?? 0) }}
-          version={version}
-        />
+        <div class="jp-wattle-log-stage">
+          <LogRows
+            reader={reader}
+            label={trans.__('Log of %1', task)}
+            wrap={wrapAt}
+            follow={follow}
+            onFollow={setFollow}
+            scroller={scroller}
+            version={version}
+            gutter={(one, index, part) =>
+              gutterWidth > 0 && (
+                <Gutter
+                  number={showNumbers && part === 0 ? reader.window.numberOf(index) : null}
+                  time={clockMode === 'off' || part > 0 ? '' : clock.text(one.offset, clockMode)}
+                  href={part === 0 ? address(one.offset) : null}
+                  on={event => click(event, one.offset)}
+                />
+              )
+            }
+            look={one => `${chosen(one.offset) ? ' jp-mod-picked' : ''}${hits.current === one.offset ? ' jp-mod-found' : ''}`}
+            mark={(one, spans) => marks(log, one, spans)}
+            note={one => <Cut line={one} url={url} />}
+            onSight={(first, last) => {
+              if (clockMode !== 'off') clock.see(first, last, reader.window.size);
+              if (hits.query !== null) hits.grow(reader.window.size, reader.ended);
+              sight(log, first, last);
+            }}
+            onUncopied={() => say(trans.__('Too much is selected: download the log instead'))}
+          />
+          {!follow && !reader.ended && <Paused onBack={() => void end()} />}
+        </div>
       )}
     </div>
   );
 }
 
-function summary({ lines, ended }: OpenLog): string {
-  const part = lines.start > 0 || lines.dropped > 0;
-  const size = ended ? bytes(lines.next) : trans.__('%1 so far', bytes(lines.next));
-  const shown = lines.length.toLocaleString('en');
-  if (part) return trans._n('The last %2 line of %3', 'The last %2 lines of %3', lines.length, shown, size);
-  return trans._n('%2 line, %3', '%2 lines, %3', lines.length, shown, size);
+const seen = new WeakMap<OpenLog, string>();
+
+/** Hits of regular expressions are marked by the server: ask for those in sight when that is somewhere else. */
+function sight(log: OpenLog, first: number, last: number): void {
+  const key = `${first}/${last}/${JSON.stringify(log.hits.query)}`;
+  if (seen.get(log) === key) return;
+  seen.set(log, key);
+  log.hits.see(first, last);
 }
 
-function Earlier({ log: { lines, loading, earlier } }: { log: OpenLog }) {
-  if (lines.dropped > 0) return <p class="jp-wattle-earlier">{trans.__('What is above is too long to be shown: download it.')}</p>;
-  if (lines.start === 0) return null;
+function marks({ hits }: OpenLog, line: LogLine, spans: Span[]): MarkedSpan[] {
+  if (hits.query === null) return spans;
+  if (hits.query.regex) return marked(spans, line.text.includes('\r') ? [] : (hits.spans.get(line.offset) ?? []));
+  return marked(spans, occurrences(plainText(line.text), hits.query.text, hits.query.matchCase));
+}
+
+/** Number and time of a line: a link to it. Not part of the text, so that nobody copies it by accident. */
+function Gutter(props: { number: number | null; time: string; href: string | null; on: (event: MouseEvent) => void }) {
+  const { number, time, href, on } = props;
+  const label = number === null ? trans.__('Link to this line') : trans.__('Line %1', count(number));
+  return <a class="jp-wattle-log-gutter" data-number={number ?? ''} data-time={time} href={href ?? undefined} tabindex={-1} aria-label={label} onClick={on} draggable={false} />;
+}
+
+function Cut({ line, url }: { line: LogLine; url: string | null }) {
+  const text = trans.__('… %1 in this line: download the log to see all of it', bytes(line.size));
+  return <a class="jp-wattle-log-cut" data-text={text} href={url ?? undefined} download aria-label={text} />;
+}
+
+/** A log that goes on says so to who has scrolled away from its end, and how to come back. */
+function Paused({ onBack }: { onBack: () => void }) {
   return (
-    <button type="button" class="jp-wattle-earlier" disabled={loading} title={trans.__('Show more of the beginning')} onClick={earlier}>
-      {loading ? trans.__('Reading…') : trans.__('↑ %1 of earlier output', bytes(lines.start))}
+    <button type="button" class="jp-wattle-log-back" title={trans.__('Follow the end of the log again (G)')} onClick={onBack}>
+      {trans.__('↓ Not following: back to the end')}
     </button>
   );
 }
 
-/** First row of each line and, last, the number of rows; null if lines are not wrapped. Grows with the log. */
-function useWrapped(lines: LogLines, version: number, width: number | null): number[] | null {
-  const known = useRef<{ key: string; lines: LogLines; starts: number[] } | null>(null);
-  return useMemo(() => {
-    if (width === null) return null;
-    const key = `${width}/${lines.dropped}`;
-    if (known.current?.key !== key || known.current.lines !== lines) known.current = { key, lines, starts: [0] };
-    const { starts } = known.current;
-    // the last line may have grown since
-    if (starts.length > 1) starts.length -= 1;
-    for (let i = starts.length - 1; i < lines.length; i++) starts.push((starts[i] ?? 0) + rowsOf(lines.raw(i), width));
-    return [...starts];
-  }, [lines, version, width]);
+function focusRows(box: MutableRef<HTMLDivElement | null>): void {
+  box.current?.querySelector<HTMLElement>('.jp-wattle-log-lines')?.focus({ preventScroll: true });
 }
 
-function wrappedRow(lines: LogLines, starts: number[], row: number, width: number): Span[] {
-  let [low, high] = [0, starts.length - 1];
-  while (low + 1 < high) {
-    const middle = (low + high) >> 1;
-    if ((starts[middle] ?? 0) <= row) low = middle;
-    else high = middle;
-  }
-  return splitSpans(lines.spans(low), width)[row - (starts[low] ?? 0)] ?? [];
-}
-
-function Toggle(props: { on: boolean; set: (on: boolean) => void; text: string; hint: string }) {
-  return (
-    <button type="button" class="jp-wattle-button jp-mod-toggle" aria-pressed={props.on} title={props.hint} onClick={() => props.set(!props.on)}>
-      {props.text}
-    </button>
-  );
-}
-
-function CopyButton({ lines }: { lines: LogLines }) {
-  const [said, setSaid] = useState(() => trans.__('Copy'));
-  const copy = async (): Promise<void> => {
-    const text = Array.from({ length: lines.length }, (_, i) => plainText(lines.raw(i))).join('\n');
-    try {
-      await navigator.clipboard.writeText(text);
-      setSaid(trans.__('Copied'));
-    } catch {
-      setSaid(trans.__('Not allowed')); // pages on plain http may not write to the clipboard
-    }
-    setTimeout(() => setSaid(trans.__('Copy')), 1500);
-  };
-  return (
-    <button type="button" class="jp-wattle-button" title={trans.__('Copy what is shown, without colours')} onClick={() => void copy()}>
-      {said}
-    </button>
-  );
+/** Something to say, for a moment. */
+function useSaid(): [string | null, (text: string) => void] {
+  const [said, say] = useState<string | null>(null);
+  useEffect(() => {
+    if (said === null) return undefined;
+    const timer = setTimeout(() => say(null), SAID);
+    return () => clearTimeout(timer);
+  }, [said]);
+  return [said, say];
 }

@@ -1,14 +1,27 @@
 import type { Span, Style } from '../core/ansi';
+import type { MarkedSpan } from '../core/marks';
+
+interface Props {
+  spans: readonly MarkedSpan[];
+  line: number;
+}
 
 /** One row of a log: text and colours, never markup. */
-export function LogRow({ spans, line }: { spans: Span[]; line: number }) {
+export function LogRow({ spans, line }: Props) {
   return (
     <div class="jp-wattle-log-line" data-line={line}>
-      {spans.map((span, i) => (isPlain(span.style) ? span.text : <span key={i} class={classes(span.style)} style={colours(span.style)}>{span.text}</span>))}
+      <Spans spans={spans} />
       {'\n'}
     </div>
   );
 }
+
+export function Spans({ spans }: { spans: readonly MarkedSpan[] }) {
+  return <>{spans.map((span, i) => (span.mark ? <mark key={i}>{styled(span, i)}</mark> : styled(span, i)))}</>;
+}
+
+const styled = ({ text, style }: Span, key: number) =>
+  isPlain(style) ? text : <span key={key} class={classes(style)} style={colours(style)}>{text}</span>;
 
 const isPlain = (style: Style): boolean => Object.keys(style).length === 0;
 

@@ -1,90 +1,58 @@
-import { useEffect, useRef, useState } from 'preact/hooks';
-import type { Feed, LogOf, LogSink } from '../core/feed';
-import { LogLines } from '../core/log';
+import { useEffect, useReducer, useRef, useState } from 'preact/hooks';
+import type { Feed, LogOf } from '../core/feed';
+import { LogClock } from '../core/logclock';
+import { LogHits } from '../core/loghits';
+import type { LogStart } from '../core/loglink';
+import { LogReader } from '../core/logreader';
 import { Frame } from './hooks';
 
-const TAIL = 256 * 1024; // bytes of its end that a log is opened with
-const MORE = 16; // so many times more each time that the reader asks for earlier output
-
-interface Shown {
-  lines: LogLines;
-  version: number;
-  ended: boolean;
-  problem: string | null;
-  /** Lines that were put before those that were shown last. */
-  earlierLines: number;
+/** What reads a log for a view. */
+export interface OpenLog {
+  reader: LogReader;
+  hits: LogHits;
+  clock: LogClock;
 }
 
-export interface OpenLog extends Shown {
-  /** Earlier output was asked for and is not there yet. */
-  loading: boolean;
-  earlier: () => void;
+interface Opened extends OpenLog {
+  signal: AbortSignal;
 }
 
-const fresh = (from = 0): Shown => ({ lines: new LogLines(undefined, from), version: 0, ended: false, problem: null, earlierLines: 0 });
-
-/** A log from near its end on, as it grows; more of its beginning on demand. */
-export function useLog(feed: Feed, of: LogOf): OpenLog {
-  const [shown, setShown] = useState<Shown>(fresh);
-  const [begin, setBegin] = useState<{ from: number; size: number } | null>(null);
-  const [tail, setTail] = useState(TAIL);
-  const before = useRef<LogLines | null>(null);
+/** A log, read from its end on, or from `start`; and how often something of it has changed. `arrived` is told where. */
+export function useLog(feed: Feed, of: LogOf, start: LogStart | null, arrived: (byte: number) => void): [OpenLog, number] {
+  const [version, change] = useReducer<number, void>(count => count + 1, 0);
+  const frame = useRef<Frame | null>(null);
+  const [log, setLog] = useState<Opened>(() => opened(feed, of, () => frame.current?.ask()));
+  const landed = useRef(arrived);
+  landed.current = arrived;
   useEffect(() => {
+    const drawn = (frame.current = new Frame(() => change()));
     const ended = new AbortController();
-    before.current = null;
-    feed.logPage(of, -1, 4, ended.signal).then(
-      ({ size }) => ended.signal.aborted || setBegin({ from: Math.max(0, size - TAIL), size }),
-      // then there is no tail to begin with; the reader itself waits for the server
-      () => ended.signal.aborted || setBegin({ from: 0, size: 0 })
-    );
-    return () => ended.abort();
-  }, [feed, of]);
-  useEffect(() => {
-    if (begin === null) return undefined;
-    const ended = new AbortController();
-    const newest = fresh(begin.from);
-    const frame = new Frame(() => {
-      before.current = newest.lines;
-      setShown({ ...newest, version: (newest.version += 1) });
-    });
-    if (begin.size === 0) frame.ask(); // nothing may ever come
-    feed.log(of.attempt, begin.from, sink(newest, before.current, () => frame.ask()), ended.signal);
+    const fresh = opened(feed, of, () => drawn.ask(), ended);
+    setLog(fresh);
+    void begin(fresh, start).then(byte => byte !== null && !ended.signal.aborted && landed.current(byte));
     return () => {
       ended.abort();
-      frame.stop();
+      drawn.stop();
     };
-  }, [feed, of, begin]);
-  const loading = begin !== null && shown.version > 0 && shown.lines.from !== begin.from;
-  const earlier = (): void => {
-    setTail(tail * MORE);
-    setBegin({ from: Math.max(0, shown.lines.next - tail * MORE), size: shown.lines.next });
-  };
-  return { ...shown, loading, earlier };
+  }, [feed, of]);
+  return [log, version];
 }
 
-/** Fills `newest`; what was shown before stays until as much of the log is there again. */
-function sink(newest: Shown, before: LogLines | null, tell: () => void): LogSink {
-  const start = before?.start ?? -1;
-  const end = before?.next ?? -1;
-  const ask = (): void => {
-    if (newest.lines.next >= end) tell();
-  };
+function opened(feed: Feed, of: LogOf, changed: () => void, ended = new AbortController()): Opened {
+  const { signal } = ended;
   return {
-    bytes(offset, piece) {
-      const ahead = Math.max(0, Math.min(piece.length, start - offset));
-      if (ahead > 0) newest.lines.add(piece.subarray(0, ahead));
-      if (ahead > 0) newest.earlierLines = newest.lines.length;
-      if (ahead < piece.length) newest.lines.add(piece.subarray(ahead));
-      ask();
-    },
-    end() {
-      newest.lines.finish();
-      newest.ended = true;
-      tell();
-    },
-    problem(message) {
-      newest.problem = message;
-      tell();
-    }
+    signal,
+    reader: new LogReader(feed, of, changed, signal),
+    hits: new LogHits(feed, of, changed, signal),
+    clock: new LogClock(feed, of, changed, signal)
   };
+}
+
+/** Open it where it is wanted. The line to show; null for the end. */
+async function begin({ reader, hits }: OpenLog, start: LogStart | null): Promise<number | null> {
+  if (start?.at === 'byte') return reader.go({ byte: start.byte });
+  await reader.go({ end: true });
+  if (start === null) return null;
+  const error = await hits.error('previous', reader.window.size + 1);
+  return error === null ? null : reader.go({ byte: error });
 }

@@ -76,12 +76,22 @@ class PageFeed implements Feed {
   };
   act: Feed['act'] = () => Promise.reject(new Error('This is a fake.'));
   logPage: Feed['logPage'] = (of, offset) => Promise.resolve({ attempt: of.attempt, offset: Math.max(0, offset), next_offset: 0, size: 0, end: false, text: 'ValueError: Input X contains NaN.\n' });
-  logAsk: Feed['logAsk'] = (of, what, query) => Promise.resolve(new FakeLog().answer(what, query) as never);
+  logAsk: Feed['logAsk'] = (_of, what, query) => Promise.resolve(new FakeLog().answer(what, query) as never);
   logUrl = (): string => '#';
 }
 
-/** Changes states at `rate` per second for `seconds`; resolves with the longest task of the main thread in ms. */
-async function storm(feed: PageFeed, rate: number, seconds: number): Promise<{ longest: number; changes: number; over50: number }> {
+interface Storm {
+  /** Longest task of the main thread in ms. */
+  longest: number;
+  changes: number;
+  over50: number;
+  /** Frames per second, and the time in ms within which 95 of 100 frames came. */
+  frames: number;
+  p95: number;
+}
+
+/** Changes states at `rate` per second for `seconds`. */
+async function storm(feed: PageFeed, rate: number, seconds: number): Promise<Storm> {
   let [longest, over50, changes] = [0, 0, 0];
   const observer = new PerformanceObserver(list => {
     for (const entry of list.getEntries()) {
@@ -92,6 +102,13 @@ async function storm(feed: PageFeed, rate: number, seconds: number): Promise<{ l
   observer.observe({ entryTypes: ['longtask'] });
   const cycle: StateName[] = ['queued', 'running', 'completed', 'failed'];
   const start = performance.now();
+  const frames: number[] = [];
+  let going = true;
+  const beat = (now: number): void => {
+    frames.push(now);
+    if (going) requestAnimationFrame(beat);
+  };
+  requestAnimationFrame(beat);
   while (performance.now() - start < seconds * 1000) {
     const due = Math.floor(((performance.now() - start) / 1000) * rate) - changes;
     if (due > 0) {
@@ -110,8 +127,10 @@ async function storm(feed: PageFeed, rate: number, seconds: number): Promise<{ l
     }
     await new Promise(done => setTimeout(done, 20));
   }
+  going = false;
   observer.disconnect();
-  return { longest, changes, over50 };
+  const gaps = frames.slice(1).map((at, i) => at - frames[i]!).sort((a, b) => a - b);
+  return { longest, changes, over50, frames: Math.round((frames.length - 1) / seconds), p95: Math.round(gaps[Math.floor(gaps.length * 0.95)] ?? 0) };
 }
 
 Object.assign(window, {
