@@ -30,7 +30,8 @@ def form(run: str | tuple[str, ...], script: str | None) -> Json:
     """What :func:`parse` turns into the same."""
     if isinstance(run, str):
         return run
-    return shlex.join(run) if script is not None else list(run)
+    # the script as it is: in quotes, as a name with an umlaut would be, it is no longer one
+    return " ".join([script, *map(shlex.quote, run[1:])]) if script is not None else list(run)
 
 
 def notebook(run: str | tuple[str, ...]) -> str | None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from wattle_jupyter.errors import InvalidRequest, NotFound, StoreUnavailable, TooLarge
+from wattle_jupyter.beneath import open_beneath
 
 MAX_OBJECT = 2 << 30
 """Bytes that one object may have, where no setting says otherwise."""
@@ -59,7 +60,7 @@ class Objects:
     def open(self, name: str) -> BufferedReader:
         """Raises NotFound."""
         try:
-            return self.path(name).open("rb")
+            fd = open_beneath(self.folder, name[:2], name)
         except OSError as error:
             raise NotFound(f"the store has no object {name[:12]}… ({error.strerror})") from None
 
@@ -70,6 +71,9 @@ class Objects:
             file.close()
             raise StoreUnavailable(f"{self.path(name)} is damaged: it does not hold what its name says; restore it")
         file.seek(0)
+        if fd is None:
+            raise NotFound(f"the store has no object {name[:12]}… (it is no regular file)")
+        return os.fdopen(fd, "rb")
         return file
 
     def writer(self) -> Writer:

@@ -56,7 +56,7 @@ def _first_words(words: Sequence[str]) -> list[str]:
     found: list[str] = []
     first, file = True, False  # does a command stand here, or the file of a redirection?
     for word in words:
-        if set(word) <= set(";|&<>()\n"):
+        if word and set(word) <= set(";|&<>()\n"):
             if "(" in word or ")" in word or "||" in word or "<<" in word:
                 return []
             file = word[-1] in "<>" or word in (">&", "<&")
@@ -67,7 +67,7 @@ def _first_words(words: Sequence[str]) -> list[str]:
             if word.startswith("PATH="):
                 return []
         elif first:
-            if word in _OPAQUE or word.startswith("#") or word.isdigit():
+            if not word or word in _OPAQUE or word.startswith("#") or word.isdigit():
                 return []
             first = False
             if word not in BUILTINS and word not in _EVERYWHERE and "/" not in word and not set(word) & _UNKNOWN:

@@ -52,7 +52,7 @@ def hunt(parser: Parser, seconds: int) -> bool:
     units = next((line.split()[-1] for line in said.splitlines() if "number_of_executed_units" in line), "?")
     print(f"{parser.name:<12}{units:>10} inputs  {'ok' if done.returncode == 0 else 'BROKEN'}", flush=True)
     if done.returncode:
-        print(said[-4000:])
+        print("\n".join(line for line in said.splitlines() if not line.startswith(("#", "INFO"))))
     return done.returncode == 0
 
 

@@ -18,6 +18,7 @@ from wattle_jupyter.errors import InvalidRequest, SpecError, TooLarge
 from wattle_jupyter.handlers.base import WattleHandler
 from wattle_jupyter.handlers.socket import SocketHandler
 from wattle_jupyter.host import protocol, record
+from wattle_jupyter.verbs.scene import Help
 
 SEEDS = Path(__file__).parent / "seeds"
 
@@ -36,7 +37,7 @@ class Parser:
 
 def text_of(data: bytes) -> str:
     """Any text that Python can hold, half surrogate pairs too."""
-    return data.decode("utf-8", "surrogatepass" if data[:1] == b"\xff" else "replace")
+    return data.decode("utf-8", "surrogateescape" if data[:1] == b"\xff" else "replace")
 
 
 def _spec(found: object, **more: Any) -> None:
@@ -91,7 +92,7 @@ def _command(data: bytes) -> None:
 def _cell_line(data: bytes) -> None:
     text = text_of(data)
     if cellline.is_cell_task(text):
-        with suppress(InvalidRequest):
+        with suppress(InvalidRequest, Help):
             cellline.read(text)
 
 

@@ -6,11 +6,12 @@ import asyncio
 import errno
 import functools
 import json
+import math
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, cast
 from contextlib import suppress
+from typing import Any, cast
 from urllib.parse import unquote
 
 from jupyter_server.auth.decorator import authorized
@@ -296,6 +297,7 @@ _NAMES = {400: "InvalidRequest", 401: "Unauthorized", 403: "Forbidden", 404: "No
 
 
 _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_SMALL = 1 << 16  # bytes of a body that is read though the request is refused
 _BIG = 1 << 18  # bytes of a body that takes longer to read than others should wait: 250 KiB take 5 ms
 
 
@@ -308,7 +310,6 @@ def _as_object(found: Json, allowed: Sequence[str]) -> dict[str, Json]:
             raise InvalidRequest(f"unknown field {name[:80]!r}: this takes {listed}")
     return found
 
-_SMALL = 1 << 16  # bytes of a body that is read though the request is refused
 
 def _refuse_constant(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
@@ -332,6 +333,8 @@ def check_clean(value: Json) -> None:
             raise InvalidRequest(f"the body is nested deeper than {MAX_DEPTH} levels")
         if isinstance(item, str) and _UNCLEAN.search(item):
             raise InvalidRequest("text in the body holds a NUL or half a surrogate pair")
+        if isinstance(item, float) and not math.isfinite(item):  # 1e999
+            raise InvalidRequest("a number in the body is too big")
         if isinstance(item, int) and not -(2**63) <= item < 2**63:
             raise InvalidRequest("a number in the body does not fit into 64 bits")
         if isinstance(item, dict):
