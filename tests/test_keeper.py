@@ -108,7 +108,7 @@ def test_the_socket_is_private_and_the_keeper_has_its_own_session(store: Path) -
 
 
 def test_an_idle_keeper_ends_by_itself_but_not_while_a_server_is_there(store: Path) -> None:
-    start_keeper(store, "--idle", "0.2")
+    start_keeper(store, "--idle", "1")
     with caller(store) as one:
         one.own(1, "a")
         pid = keeper_pid(store)
@@ -135,7 +135,7 @@ def alive(pid: int) -> bool:
 
 
 def test_a_keeper_whose_facts_nobody_acknowledges_ends_and_the_next_one_tells_them(store: Path) -> None:
-    start_keeper(store, "--idle", "0.2")
+    start_keeper(store, "--idle", "1")
     pid = keeper_pid(store)
     with caller(store) as one:
         one.own(1, "a")
@@ -143,7 +143,7 @@ def test_a_keeper_whose_facts_nobody_acknowledges_ends_and_the_next_one_tells_th
         while (one.hear() or {})["facts"][-1]["kind"] != "exited":
             pass
     wait_for(lambda: not alive(pid))
-    start_keeper(store, "--idle", "0.2")
+    start_keeper(store, "--idle", "1")
     with caller(store) as two:
         two.own(2, "b")
         two.say(op="inspect", n=1, rows={id: process.boot_id()})
@@ -154,7 +154,7 @@ def test_a_keeper_whose_facts_nobody_acknowledges_ends_and_the_next_one_tells_th
 def test_a_keeper_goes_on_while_a_task_runs_and_ends_when_its_folder_is_gone(tmp_path: Path) -> None:
     folder = tmp_path / "s"
     folder.mkdir()
-    start_keeper(folder, "--idle", "0.2")
+    start_keeper(folder, "--idle", "1")
     pid = keeper_pid(folder)
     with caller(folder) as one:
         one.own(1, "a")

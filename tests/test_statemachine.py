@@ -34,6 +34,7 @@ class Bench:
         self.running: dict[str, str] = {}  # attempt → task
         self.order: list[str] = []
         self.stopped: list[str] = []
+        self.takes = 1.0  # seconds, each task
         self.changes: list[Change] = []
 
     def submit(self, tasks: dict[str, Any], name: str = "w", **extra: Any) -> LiveRun:
@@ -64,7 +65,8 @@ class Bench:
     def end(self, task: str, code: int = 0, **how: Any) -> Effects:
         attempt = self.attempt(task)
         del self.running[attempt]
-        self.machine.ended(attempt, End(code=code, **how), self.now)
+        began = self.now - self.takes
+        self.machine.ended(attempt, End(code=code, **how), self.now, started_at=began, ended_at=self.now)
         return self.step()
 
     def lose(self, task: str, state: AttemptState = AttemptState.LOST, why: str = "") -> None:
@@ -334,6 +336,75 @@ def test_slots_are_never_exceeded_and_always_used() -> None:
     assert len(bench.order) == 10
 
 
+def brief(**limits: Any) -> Bench:
+    """One that has seen a brief task end."""
+    bench = Bench(**limits)
+    bench.takes = 0.001
+    bench.submit({"first": {"run": "x"}}, name="first")
+    bench.end("first")
+    bench.order.clear()
+    return bench
+
+
+def test_while_tasks_are_brief_the_executor_has_some_in_hand_that_count_as_queued() -> None:
+    bench = brief(slots=2, ahead=2)
+    live = bench.submit({n: {"run": "x"} for n in "abcdef"})
+    assert bench.order == ["a", "b", "c", "d"]
+    assert [states(live)[n] for n in "abcde"] == ["running", "running", "queued", "queued", "queued"]
+    assert bench.machine.active == 2
+    bench.end("a")
+    assert [states(live)[n] for n in "abcde"] == ["completed", "running", "running", "queued", "queued"]
+    assert bench.order[-1] == "e"
+
+
+def test_nothing_is_in_hand_of_tasks_that_take_their_time() -> None:
+    bench = brief(slots=1, ahead=8)
+    bench.takes = 60.0
+    bench.submit({"long": {"run": "x"}}, name="long")
+    bench.end("long")
+    bench.order.clear()
+    bench.submit({n: {"run": "x"} for n in "abc"})
+    assert bench.order == ["a"]
+
+
+@pytest.mark.parametrize("rule", [{"on_failure": "stop"}, {"on_failure": "cancel"}, {"max_parallel": 2}])
+def test_nothing_is_in_hand_where_it_may_never_start(rule: dict[str, Any]) -> None:
+    bench = brief(slots=1, ahead=8)
+    bench.submit({n: {"run": "x"} for n in "abc"}, **rule)
+    assert bench.order == ["a"]
+
+
+def test_cancel_stops_what_the_executor_has_in_hand() -> None:
+    bench = brief(slots=1, ahead=1)
+    live = bench.submit({n: {"run": "x"} for n in "abc"})
+    bench.machine.cancel(live.run.id, "ada", bench.now)
+    bench.step()
+    assert sorted(bench.stopped) == ["a", "b"]
+    assert states(live)["c"] == "cancelled"
+    bench.lose("b", AttemptState.NEVER_STARTED, "stopped")
+    bench.end("a", why="stopped")
+    assert states(live) == {"a": "cancelled", "b": "cancelled", "c": "cancelled"}
+
+
+def test_stopping_one_that_the_executor_has_in_hand_stops_only_that() -> None:
+    bench = brief(slots=1, ahead=2)
+    live = bench.submit({n: {"run": "x"} for n in "abc"})
+    bench.machine.stop(live.run.id, "b", "ada", bench.now)
+    bench.step()
+    assert bench.stopped == ["b"]
+    assert states(live)["c"] == "queued"
+
+
+def test_what_the_executor_had_in_hand_counts_as_started_when_it_is_read_from_disk() -> None:
+    bench = brief(slots=1, ahead=1)
+    live = bench.submit({n: {"run": "x"} for n in "ab"})
+    again = Bench(slots=1)
+    again.machine.adopt(live, again.now)
+    again.step()
+    assert states(live) == {"a": "running", "b": "running"}
+    assert again.order == []
+
+
 def test_max_parallel_limits_one_run_and_leaves_the_slots_to_others() -> None:
     bench = Bench(slots=8)
     bench.submit({f"t{i}": {"run": "x"} for i in range(5)}, max_parallel=2)
@@ -437,7 +508,8 @@ def test_whatever_happens_every_run_ends_and_no_rule_is_broken(data: st.DataObje
     for i in range(size):
         needs = data.draw(st.lists(st.sampled_from([f"t{j}" for j in range(i)]), max_size=3, unique=True)) if i else []
         tasks[f"t{i}"] = {"run": "x", "needs": needs, "retries": data.draw(st.integers(0, 2))}
-    bench = Bench(slots=data.draw(st.integers(1, 4)), loss_budget=1)
+    bench = Bench(slots=data.draw(st.integers(1, 4)), ahead=data.draw(st.integers(0, 3)), loss_budget=1)
+    bench.takes = data.draw(st.sampled_from([0.001, 1.0]))
     live = bench.submit(tasks, on_failure=data.draw(st.sampled_from(["continue", "stop", "cancel"])))
     retries = data.draw(st.integers(0, 3))
     for _ in range(200):
@@ -476,7 +548,10 @@ def retry(bench: Bench, live: LiveRun, tasks: Sequence[str] | None) -> None:
 
 
 def check(bench: Bench, live: LiveRun) -> None:
-    assert bench.machine.active == len(bench.running) <= bench.machine.limits.slots
+    limits, machine = bench.machine.limits, bench.machine
+    assert machine.active + len(machine.ahead) == len(bench.running) <= limits.slots + limits.ahead
+    stopping = any(t.stop_at is not None for t in live.task_runs.values())  # is stopped wherever it waits
+    assert machine.active <= limits.slots or stopping
     assert len(set(bench.running.values())) == len(bench.running), "two live attempts of one task"
     for name, task_run in live.task_runs.items():
         if task_run.state in (State.RUNNING, State.COMPLETED):

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-BRIEF = 0.05
+BRIEF = 0.02
 """Seconds. What is ahead cannot be overtaken, so nothing is put there unless tasks take less than this, lately."""
 
 _WEIGHT = 0.2  # of the newest in the mean

@@ -19,7 +19,7 @@ from wattle_jupyter.settings import Settings
 from wattle_jupyter.statemachine import Limits
 from wattle_jupyter.store import Store
 
-AHEAD = 16
+AHEAD = 32
 """Brief tasks that the executor has in hand beside those that run: enough to keep it busy while a commit is made."""
 
 

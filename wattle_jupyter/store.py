@@ -15,6 +15,7 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -124,9 +125,10 @@ class Store:
         if self._lock < 0:
             raise StoreUnavailable(f"the store {self.folder} is closed; ask again when a server owns it")
         # aiosqlite has no public way to run one function whole in its thread, which is what a transaction needs
-        task = asyncio.ensure_future(self._db._execute(query, self._db._conn))  # type: ignore[no-untyped-call]
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._db._tx.put_nowait((done, partial(query, self._db._conn)))
         try:
-            return await asyncio.shield(task)
+            return await asyncio.shield(done)
         except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError):
             raise  # an error of our own: trying again would not help
         except sqlite3.DatabaseError as error:

@@ -136,6 +136,7 @@ class LocalExecutor:
             self._hang_up(ConnectionResetError(str(error)))
             self._set_state("down", str(error))
             raise
+        self._up.set()
         self._session = asyncio.create_task(self._run(), name="wattle-local-executor")
         return self._epoch
 
@@ -339,7 +340,7 @@ class LocalExecutor:
             stopped = set(self._stops)
             queued = [spec for id, spec in self._queued.items() if id not in stopped]
             if queued:
-                await self._send({"op": "start", "specs": [_form(spec) for spec in queued]})
+                await self._send(_start(queued))
             rows = dict(self._running) | {id: "" for id in self._queued if id in stopped}
             if rows:
                 self._emit([_as_stopped(fact, stopped) for fact in await self._inspect(rows)])
@@ -363,7 +364,7 @@ class LocalExecutor:
         self._answers.clear()
 
     async def _send(self, message: Message) -> None:
-        if self._writer is None:
+        if self._writer is None or not self._up.is_set():  # before it is ours, the keeper would show us out
             raise ConnectionResetError("no connection to the keeper")
         self._writer.write(encode(message))
         await self._writer.drain()
@@ -404,7 +405,7 @@ class LocalExecutor:
         new = [spec for spec in specs if spec.id not in self._queued and spec.id not in self._running]
         self._queued.update((spec.id, spec) for spec in new)
         with contextlib.suppress(ConnectionError):  # the next session sends them
-            await self._send({"op": "start", "specs": [_form(spec) for spec in new]})
+            await self._send(_start(new))
 
     async def inspect(self, boot_ids: Mapping[str, str]) -> Sequence[Fact]:
         facts: Sequence[Fact] = await self._persist(lambda: self._inspect(boot_ids)) if boot_ids else []
@@ -487,6 +488,16 @@ def _as_stopped(fact: Fact, stopped: set[str]) -> Fact:
     if fact.kind == "never_started" and not fact.why and fact.id in stopped:
         return replace(fact, why="stopped")
     return fact
+
+
+def _start(specs: Sequence[AttemptSpec]) -> Message:
+    """What all environments have in common travels once: it is most of a message."""
+    first = specs[0].env if specs else {}
+    common = {key: text for key, text in first.items() if all(spec.env.get(key) == text for spec in specs[1:])}
+    forms = [_form(spec) for spec in specs]
+    for form in forms:
+        form["env"] = {key: text for key, text in form["env"].items() if key not in common}
+    return {"op": "start", "env": common, "specs": forms}
 
 
 def _form(spec: AttemptSpec) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import traceback
@@ -85,3 +86,6 @@ def _detach() -> None:
         os.dup2(null, fd)
     if null > 2:
         os.close(null)
+    for name in os.listdir("/dev/fd"):  # what whoever started us left open is not for tasks
+        with contextlib.suppress(OSError):
+            os.set_inheritable(int(name), int(name) <= 2)

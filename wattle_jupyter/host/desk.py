@@ -127,7 +127,7 @@ class Desk:
         keeper = self._keeper
         if op == "start":
             for spec in message["specs"]:
-                keeper.enqueue(spec)
+                keeper.enqueue(spec, message.get("env", {}))
         elif op == "ack":
             keeper.acknowledge(message["ids"])
         elif op == "signal":

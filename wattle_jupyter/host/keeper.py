@@ -40,7 +40,8 @@ _OWN_FILES = 28  # of the keeper itself, with some to look into /proc
 _LOOK = 5.0  # seconds until children are looked after though no signal told of an end
 _RETRY = 0.5  # seconds until what the machine refused is tried again
 _AT_ONCE = 8  # starts between two looks at all else
-_SOON = 0.002  # seconds that an attempt runs before its start is told: most that end at once are told of once
+_SOON = 0.003  # seconds that ends wait for company while there is more to start
+_BRIEF = 0.01  # seconds: of an attempt that ends within them, only its end is told
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
@@ -61,8 +62,8 @@ class Keeper:
         self._live: set[str] = set()
         self._unrecorded: set[str] = set()  # ended, and the disk did not take a line of it
         self._by_pid: dict[int, Attempt] = {}
-        self._fresh: dict[str, Attempt] = {}  # started, and nobody was told yet
-        self._tell_at = 0.0  # when they are told of, if they have not ended by then
+        self._fresh: dict[str, tuple[float, Attempt]] = {}  # started, nobody was told yet → when that is to be
+        self._tell_at = 0.0  # when the server is told what ended
         self._rest_until = 0.0  # monotonic: nothing is started before
         self._outbox: list[Facts] = []
         self._selector = selectors.DefaultSelector()
@@ -110,7 +111,9 @@ class Keeper:
             times.append(time.monotonic() + _LOOK)
         if self._queue and len(self._live) < self.slots:
             times.append(self._rest_until)
-        if self._fresh or self._outbox:
+        if self._fresh:
+            times.append(next(iter(self._fresh.values()))[0])
+        if self._outbox:
             times.append(self._tell_at)
         if not self._busy():
             times.append(self._idle_since + self._idle)
@@ -137,8 +140,7 @@ class Keeper:
                 self._due(name, self.held[id])
         self._pump.tend(now)
         self._fill()
-        if (self._fresh or self._outbox) and (self._hungry() or time.monotonic() >= self._tell_at):
-            self._tell()
+        self._tell(time.monotonic())
         if self._pump.trouble:
             self.trouble.set("logs", self._pump.trouble)
         else:
@@ -175,8 +177,8 @@ class Keeper:
             why = f"a process may open {may_open} files here (ulimit -n)"
             self.journal.write(f"{self.slots} tasks run at a time, not {slots}: {why}")
 
-    def enqueue(self, spec: dict[str, Any]) -> None:
-        """Start this attempt as soon as a slot is free, unless it is known."""
+    def enqueue(self, spec: dict[str, Any], env: dict[str, str]) -> None:
+        """Start this attempt as soon as a slot is free, unless it is known. ``env`` is what its own is added to."""
         id = checked_id(spec["id"])
         if id in self.held:
             return
@@ -190,7 +192,7 @@ class Keeper:
         }  # fmt: skip
         attempt = Attempt(id, claim)
         attempt.argv, attempt.cwd = list(spec["argv"]), spec["cwd"]
-        attempt.env = dict(spec["env"]) | {process.COOKIE: id}
+        attempt.env = {**env, **spec["env"], process.COOKIE: id}
         self.held[id] = attempt
         self._queue.append(attempt)
 
@@ -225,25 +227,30 @@ class Keeper:
         self.trouble.over(attempt.id)
         attempt.argv, attempt.env = [], {}
         self._by_pid[attempt.pid] = attempt
-        if attempt.pipe is not None:
-            self._pump.add(attempt.pipe)
         if attempt.deadline is not None:
             self._timers.set(("deadline", attempt.id), attempt.deadline)
-        if not self._fresh and not self._outbox:
+        self._fresh[attempt.id] = (time.monotonic() + _BRIEF, attempt)
+
+    def _tell(self, now: float) -> None:
+        """What is news to the server. It has to know at once what ended if nothing waits to be started here."""
+        while self._fresh and (first := next(iter(self._fresh.values())))[0] <= now:
+            self._lasts(first[1])
+        if self._outbox and (not self._queue or now >= self._tell_at):
+            self.desk.tell(self._outbox)
+            self._outbox = []
+
+    def _lasts(self, attempt: Attempt) -> None:
+        """This one did not end at once: all that can be spared for those that do is done now."""
+        del self._fresh[attempt.id]
+        process.offer_to_oom_killer(attempt.pid)
+        if attempt.pipe is not None:  # of one that ends, it is emptied then
+            self._pump.add(attempt.pipe)
+        self._report(attempt.fact())
+
+    def _report(self, fact: Facts) -> None:
+        if not self._outbox:
             self._tell_at = time.monotonic() + _SOON
-        self._fresh[attempt.id] = attempt
-
-    def _hungry(self) -> bool:
-        """Something ended and nothing waits to be started: the server has to know at once."""
-        return bool(self._outbox) and not self._queue
-
-    def _tell(self) -> None:
-        for attempt in self._fresh.values():
-            process.offer_to_oom_killer(attempt.pid)
-            self._outbox.append(attempt.fact())
-        self._fresh.clear()
-        self.desk.tell(self._outbox)
-        self._outbox = []
+        self._outbox.append(fact)
 
     def _not_started(self, outcome: Outcome) -> None:
         attempt = outcome.attempt
@@ -256,7 +263,7 @@ class Keeper:
             attempt.release()
             fact = self.inspect(attempt.id, "", None)
             if attempt.id not in self.held or self.held[attempt.id].state != ENDED:  # else it was told just now
-                self._outbox.append(fact)
+                self._report(fact)
             return
         self._note(attempt, {"k": "never_started", "why": outcome.why})
         self._settle(attempt, attempt.base("never_started") | {"why": outcome.why})
@@ -364,7 +371,7 @@ class Keeper:
         if attempt.pid and not attempt.adopted and not attempt.keep_children:
             self._spawner.spare(attempt.id)
         self._live.discard(attempt.id)
-        self._outbox.append(end)
+        self._report(end)
 
     def _linger_due(self, attempt: Attempt) -> None:
         """Children that may stay still write to the log."""

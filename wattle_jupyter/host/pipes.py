@@ -28,9 +28,12 @@ _NONBLOCK = 2  # SPLICE_F_NONBLOCK
 
 class Pipe:
     """The FIFO and the log of one attempt. The FIFO is held open, so no writer ever sees a broken pipe; the log is
-    made with its first byte."""
+    made with its first byte.
 
-    def __init__(self, open_dir: Callable[[], int], *, splice: bool = True) -> None:
+    ``fresh`` is the attempt's directory, open, if nothing can have been written yet.
+    """
+
+    def __init__(self, open_dir: Callable[[], int], *, splice: bool = True, fresh: int = -1) -> None:
         self._open_dir = open_dir
         self._splice = splice
         self._unwritten = b""
@@ -40,17 +43,19 @@ class Pipe:
         self._last = 0.0
         self.first: tuple[float, int] | None = None
         self.size = 0
-        dir_fd = open_dir()
+        dir_fd = fresh if fresh >= 0 else open_dir()
         self.fifo = self.log = -1
         try:
             self.fifo = os.open(FIFO, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=dir_fd)
-            with contextlib.suppress(FileNotFoundError):
-                self._open_log(dir_fd, 0)
+            if fresh < 0:
+                with contextlib.suppress(FileNotFoundError):
+                    self._open_log(dir_fd, 0)
         except BaseException:
             self.close()
             raise
         finally:
-            os.close(dir_fd)
+            if fresh < 0:
+                os.close(dir_fd)
         if self.size:
             self._resume()
 

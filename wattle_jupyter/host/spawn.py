@@ -103,7 +103,7 @@ class Spawner:
         if attempt.record is None:
             raise RuntimeError("launched without a claim")
         self._make_fifo(dir_fd)
-        attempt.pipe = Pipe(lambda: self._attempts.open(attempt.id), splice=self._kernel.splice)
+        attempt.pipe = Pipe(lambda: self._attempts.open(attempt.id), splice=self._kernel.splice, fresh=dir_fd)
         out = os.open(FIFO, os.O_RDWR | os.O_CLOEXEC, dir_fd=dir_fd)
         try:
             spawn = self._by_posix_spawn if self._kernel.posix_spawn else self._by_popen

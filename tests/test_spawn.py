@@ -1,0 +1,148 @@
+"""How the keeper starts a process: what it looks up, what it uses again, what it leaves undone until it is needed."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+
+import pytest
+
+from wattle_jupyter.executors import AttemptSpec
+from wattle_jupyter.executors.local import _start
+from wattle_jupyter.host import process
+from wattle_jupyter.host.attempt import Attempt
+from wattle_jupyter.host.files import Attempts
+from wattle_jupyter.host.pipes import FIFO, Pipe
+from wattle_jupyter.host.spawn import Spawner
+
+
+@pytest.fixture(params=[frozenset[str](), process.FEATURES], ids=["posix_spawn", "popen"])
+def spawner(tmp_path: Path, request: pytest.FixtureRequest) -> Spawner:
+    return Spawner(Attempts(str(tmp_path)), process.Kernel(request.param))
+
+
+@pytest.fixture
+def attempts(tmp_path: Path) -> Attempts:
+    return Attempts(str(tmp_path))
+
+
+def attempt(folder: Path, *argv: str, **env: str) -> Attempt:
+    made = Attempt(uuid.uuid4().hex, {"k": "claim"})
+    made.argv, made.cwd, made.env = list(argv), str(folder), env
+    return made
+
+
+def script(path: Path, text: str, mode: int = 0o755) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    path.chmod(mode)
+
+
+def test_a_command_is_looked_up_in_the_path_of_the_task(spawner: Spawner, tmp_path: Path) -> None:
+    script(tmp_path / "own" / "true", "#!/bin/sh\nexit 7\n")
+    one = attempt(tmp_path, "true", PATH=f"{tmp_path}/nowhere:{tmp_path}/own:/bin")
+    assert spawner.start(one).kind == "running"
+    assert os.waitstatus_to_exitcode(os.waitpid(one.pid, 0)[1]) == 7
+    one.release()
+
+
+def test_what_may_not_be_executed_is_passed_over_for_what_comes_later_in_the_path(
+    spawner: Spawner, tmp_path: Path
+) -> None:
+    script(tmp_path / "own" / "true", "#!/bin/sh\nexit 7\n", mode=0o644)
+    one = attempt(tmp_path, "true", PATH=f"{tmp_path}/own:/bin")
+    assert spawner.start(one).kind == "running"
+    assert os.waitpid(one.pid, 0)[1] == 0
+    one.release()
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ("nosuchprogram", "no such command: nosuchprogram"),
+        ("./absent", "no such command: ./absent"),
+        ("plain", "plain may not be executed (permission denied)"),
+        ("./lost", "cannot start ./lost: the interpreter named in its first line does not exist"),
+        ("/nul\0byte", "cannot start /nul\0byte: embedded null byte"),
+    ],
+)
+def test_what_cannot_be_started_is_told_in_words_and_leaves_no_child(
+    spawner: Spawner, tmp_path: Path, command: str, why: str
+) -> None:
+    script(tmp_path / "plain", "no program", mode=0o644)
+    script(tmp_path / "lost", "#!/no/such/interpreter\n")
+    one = attempt(tmp_path, command, PATH=f"{tmp_path}:/bin")
+    outcome = spawner.start(one)
+    assert (outcome.kind, outcome.why) == ("failed", why)
+    assert os.getcwd() == "/" or not spawner._kernel.posix_spawn
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+    one.release()
+
+
+def test_a_task_inherits_the_lock_of_its_record_and_no_other_file(spawner: Spawner, tmp_path: Path) -> None:
+    ours = {int(name) for name in os.listdir("/proc/self/fd")}
+    of_pytest = {n for n in ours if os.path.exists(f"/proc/self/fd/{n}") and os.get_inheritable(n)}
+    one = attempt(tmp_path, "/bin/sh", "-c", f"ls /proc/self/fd > {tmp_path}/open")
+    assert spawner.start(one).kind == "running"
+    assert os.waitpid(one.pid, 0)[1] == 0
+    numbers = sorted(map(int, (tmp_path / "open").read_text().split()))
+    assert numbers[:3] == [0, 1, 2]
+    assert set(numbers) - of_pytest - {0, 1, 2, 3} == {500}  # 3 is the folder that ls reads
+    one.release()
+
+
+def test_a_start_takes_the_pipe_of_an_attempt_that_ended(spawner: Spawner, tmp_path: Path) -> None:
+    first, second = attempt(tmp_path, "/bin/true"), attempt(tmp_path, "/bin/true")
+    spawner.start(first)
+    os.waitpid(first.pid, 0)
+    first.release()
+    spawner.spare(first.id)
+    before = os.stat(tmp_path / "attempts" / first.id / FIFO).st_ino
+    spawner.start(second)
+    os.waitpid(second.pid, 0)
+    second.release()
+    assert os.stat(tmp_path / "attempts" / second.id / FIFO).st_ino == before
+    assert not (tmp_path / "attempts" / first.id / FIFO).exists()
+
+
+@pytest.mark.parametrize("flags", [os.O_RDWR, os.O_RDONLY | os.O_NONBLOCK, os.O_WRONLY])
+def test_a_pipe_that_somebody_holds_is_left_alone(attempts: Attempts, tmp_path: Path, flags: int) -> None:
+    old, new = uuid.uuid4().hex, uuid.uuid4().hex
+    os.close(attempts.open(old, create=True))
+    path = tmp_path / "attempts" / old / FIFO
+    os.mkfifo(path)
+    both = os.open(path, os.O_RDWR)
+    held = os.open(path, flags)
+    os.close(both)
+    target = attempts.open(new, create=True)
+    assert not attempts.take_fifo(old, FIFO, target)
+    os.close(held)
+    assert attempts.take_fifo(old, FIFO, target)
+    assert not attempts.take_fifo(old, FIFO, target)  # gone from there
+    os.close(target)
+
+
+def test_a_log_is_made_with_its_first_byte(attempts: Attempts, tmp_path: Path) -> None:
+    folder = attempts.open("a" * 32, create=True)
+    os.mkfifo(FIFO, dir_fd=folder)
+    pipe = Pipe(lambda: attempts.open("a" * 32), fresh=folder)
+    os.close(folder)
+    log = tmp_path / "attempts" / ("a" * 32) / "log"
+    assert pipe.drain(1.0) == 0
+    assert not log.exists()
+    os.write(pipe.fifo, b"here")
+    assert pipe.drain(2.0) == 4
+    assert log.read_bytes() == b"here"
+    pipe.close()
+
+
+def test_what_environments_have_in_common_travels_once() -> None:
+    def spec(**env: str) -> AttemptSpec:
+        return AttemptSpec(id="i", task_run="t", run="r", n=1, round=0, epoch=1, argv=("x",), cwd="/", env=env)
+
+    message = _start([spec(A="1", B="2"), spec(A="1", B="3", C="4"), spec(A="1", B="2", C="5")])
+    assert message["env"] == {"A": "1"}
+    assert [form["env"] for form in message["specs"]] == [{"B": "2"}, {"B": "3", "C": "4"}, {"B": "2", "C": "5"}]
+    assert _start([])["specs"] == []
