@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import os
 import re
+import shutil
 import stat
 import tempfile
 import time
@@ -20,8 +21,8 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from wattle_jupyter.errors import InvalidRequest, NotFound, StoreUnavailable, TooLarge
 from wattle_jupyter.beneath import open_beneath
+from wattle_jupyter.errors import InvalidRequest, NotFound, StoreUnavailable, TooLarge
 
 MAX_OBJECT = 2 << 30
 """Bytes that one object may have, where no setting says otherwise."""
@@ -57,12 +58,22 @@ class Objects:
             return None
         return found.st_size if stat.S_ISREG(found.st_mode) else None
 
+    def wanted(self, name: str) -> int | None:
+        """The same for somebody who is about to name it: it stays for a day, whoever names it or not."""
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(self.path(name))
+        return self.size(name)
+
     def open(self, name: str) -> BufferedReader:
         """Raises NotFound."""
+        self.path(name)
         try:
             fd = open_beneath(self.folder, name[:2], name)
         except OSError as error:
             raise NotFound(f"the store has no object {name[:12]}… ({error.strerror})") from None
+        if fd is None:
+            raise NotFound(f"the store has no object {name[:12]}… (it is no regular file)")
+        return os.fdopen(fd, "rb")
 
     def verified(self, name: str) -> BufferedReader:
         """The same, once all of it was read and found whole. Raises NotFound, StoreUnavailable if it is damaged."""
@@ -71,9 +82,6 @@ class Objects:
             file.close()
             raise StoreUnavailable(f"{self.path(name)} is damaged: it does not hold what its name says; restore it")
         file.seek(0)
-        if fd is None:
-            raise NotFound(f"the store has no object {name[:12]}… (it is no regular file)")
-        return os.fdopen(fd, "rb")
         return file
 
     def writer(self) -> Writer:
@@ -115,7 +123,7 @@ class Objects:
         for path in (self.folder / "incoming").glob("*"):
             with contextlib.suppress(OSError):  # its writer lives, or was faster
                 if time.time() - path.stat().st_mtime > _SETTLED:
-                    _delete_unheld(path)
+                    shutil.rmtree(path) if path.is_dir() else _delete_unheld(path)
                     gone += 1
         return gone
 
