@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from wattle_jupyter import liverun, rows, spec
+from wattle_jupyter import backups, liverun, rows, spec
 from wattle_jupyter.errors import Conflict, NotFound, WattleError
 from wattle_jupyter.liverun import LiveRun
 from wattle_jupyter.model import Attempt, Event, Json, Left, Value, Workflow
@@ -65,7 +65,8 @@ async def going_on(store: Store) -> tuple[list[LiveRun], dict[str, str]]:
 
 
 async def load(store: Store, run_id: str) -> LiveRun:
-    """A run with its tasks, their newest attempts and the values that were left. Raises NotFound."""
+    """A run with its tasks, their newest attempts and the values that were left. Raises NotFound, StoreUnavailable if
+    what was written is not what is there."""
 
     def query(db: sqlite3.Connection) -> tuple[Any, list[Any], list[Any], list[Any]]:
         run = db.execute(
@@ -94,7 +95,11 @@ async def load(store: Store, run_id: str) -> LiveRun:
     if run_row is None:
         raise NotFound(f"no run {run_id}")
     # a thousand tasks take 90 ms of reading and checking: not in the loop's thread
-    return await asyncio.to_thread(_assemble, run_row, tasks, attempts, values)
+    try:
+        return await asyncio.to_thread(_assemble, run_row, tasks, attempts, values)
+    except (ValueError, KeyError, TypeError) as error:  # no other run shall suffer for it
+        why = f"the rows of run {run_id} make no sense ({error!r})"
+        raise backups.damaged(store.folder, why) from error
 
 
 def _assemble(run_row: Any, tasks: list[Any], attempts: list[Any], values: list[Any]) -> LiveRun:

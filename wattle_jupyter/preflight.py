@@ -16,6 +16,7 @@ from pathlib import Path
 from wattle_jupyter import shell
 from wattle_jupyter.errors import Problem, SpecError, StoreUnavailable
 from wattle_jupyter.launch import INTERPRETERS, python_environment, working_dir
+from wattle_jupyter.litter import touch
 from wattle_jupyter.model import Task, Workflow, json_problem
 from wattle_jupyter.objects import Objects
 
@@ -69,7 +70,7 @@ def missing_objects(workflow: Workflow, objects: Objects) -> list[Problem]:
     """Python that the tasks call and that this store does not have. A file in YAML holds only the names of it."""
     found: list[Problem] = []
     for task in workflow.tasks.values():
-        if task.call is not None and objects.size(task.call.object) is None:
+        if task.call is not None and objects.wanted(task.call.object) is None:
             place, short = f"tasks.{task.name}.call.object", task.call.object[:12]
             cure = "define the task again in the kernel that has its code"
             found.append(Problem(place, f"the store has no object {short}…", cure))
@@ -145,7 +146,7 @@ def _keep(source: str, objects: Path) -> str:
         raise SpecError([Problem("", f"the script {source} is larger than 64 MiB", "keep data out of scripts")])
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
     target = objects / digest[:2] / digest / posixpath.basename(source)
-    if not target.exists():
+    if not target.exists() or not touch(target.parent):  # used again: it must not go just now
         try:
             publish(target, content)
         except OSError as error:

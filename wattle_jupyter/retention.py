@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from wattle_jupyter import litter
 from wattle_jupyter.errors import Conflict, NotFound, Unavailable
 from wattle_jupyter.model import Event, Json
 from wattle_jupyter.scheduler import Scheduler
@@ -55,6 +56,7 @@ class Retention:
         self.rule = rule
         self._scheduler = scheduler
         self._store = scheduler.store
+        self._objects = scheduler.objects.folder
         self._undo = undo * DAY
         self._log = log
         self._clock = clock
@@ -71,7 +73,14 @@ class Retention:
             line["runs"] += 1
             line["bytes"] += size
         listed = sorted(lines.values(), key=lambda line: -line["bytes"])
-        return CleanupView(runs=len(chosen), bytes=sum(line["bytes"] for line in listed), workflows=listed)
+        pieces = await self._litter()
+        return CleanupView(
+            runs=len(chosen),
+            bytes=sum(line["bytes"] for line in listed),
+            workflows=listed,
+            objects=len(pieces),
+            object_bytes=sum(piece.size for piece in pieces),
+        )
 
     async def clean(self, rule: Rule) -> CleanupView:
         """Hide what the rule chooses. They can be brought back until the time of grace is over."""
@@ -79,7 +88,27 @@ class Retention:
         chosen = [run for run, _ in await self._chosen(rule)]
         for start in range(0, len(chosen), PIECE):
             await self._hide(chosen[start : start + PIECE])
+        await self.tidy()
         return told
+
+    async def tidy(self) -> int:
+        """Delete the objects that nothing names any more. Returns how many."""
+        before = self._clock() - litter.AGE
+        objects, gone = self._objects, 0
+        for piece in await self._litter():
+            gone += await asyncio.to_thread(litter.throw_away, objects, piece, before)
+        if gone:
+            self._log.info("wattle: %d objects that nothing names any more are gone", gone)
+        return gone
+
+    async def _litter(self) -> list[litter.Piece]:
+        """What is found first and not named afterwards: what comes between the two looks is named, or young."""
+        before = self._clock() - litter.AGE
+        found = await asyncio.to_thread(litter.find, self._objects, set(), before)
+        attempts = await self._store.read(litter.active)
+        kept = await asyncio.to_thread(litter.left_so_far, self._store.folder, attempts)
+        kept |= await self._store.read(litter.named)
+        return [piece for piece in found if piece.name not in kept]
 
     async def delete(self, run: str) -> None:
         """Hide one run. Raises NotFound, Conflict if it has not ended."""
@@ -138,7 +167,9 @@ class Retention:
         """Hide what the settings' rule chooses; delete what was hidden for long enough. Returns how many are gone."""
         if self.rule.runs or self.rule.days:
             await self.clean(self.rule)
-        return await self.purge(self._clock() - self._undo)
+        gone = await self.purge(self._clock() - self._undo)
+        await self.tidy()
+        return gone
 
     async def purge(self, before: float) -> int:
         """Delete the runs that were hidden before this time, with all that they left. Returns how many."""

@@ -25,7 +25,8 @@ def count(states: Iterable[str]) -> dict[str, int]:
     """How many of these are in each state."""
     counts = dict.fromkeys((s.value for s in State), 0)
     for state in states:
-        counts[state] += 1
+        if state in counts:  # a disk may change a letter
+            counts[state] += 1
     return counts
 
 

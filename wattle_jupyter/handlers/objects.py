@@ -67,7 +67,7 @@ class ObjectHandler(FileHandler):
 
     @reads
     async def head(self, name: str) -> None:
-        size = self.engine.scheduler.objects.size(name)
+        size = self.engine.scheduler.objects.wanted(name)  # who asks does not send it, and names it next
         if size is None:
             raise NotFound(f"the store has no object {name[:12]}…")
         self._announce(f"{name[:12]}.pickle", size)

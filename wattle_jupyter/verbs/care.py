@@ -119,6 +119,10 @@ def clean(args: argparse.Namespace, scene: Scene) -> Outcome:
     words = [f"{tables.some(told['runs'], 'run')} {what} ({size_text(told['bytes'])})"]
     if rows:
         words.append(tables.columns(("WORKFLOW", "RUNS", "SIZE"), rows, scene.width))
+    if told["objects"]:
+        what = "would be deleted" if args.dry_run else "deleted for good"
+        many = f"{tables.some(told['objects'], 'object')} that nothing names any more"
+        words.append(f"{many} {what} ({size_text(told['object_bytes'])})")
     return Outcome(text="\n".join(words), data=told)
 
 

@@ -84,11 +84,13 @@ export interface CleanupLine {
   bytes: number;
 }
 
-/** What a cleanup hides. */
+/** What a cleanup hides, and what it deletes: objects that nothing has named for a day. */
 export interface CleanupView {
   runs: number;
   bytes: number;
   workflows: CleanupLine[];
+  objects: number;
+  object_bytes: number;
 }
 
 /** How many task runs are in each state. */
