@@ -112,6 +112,7 @@ class Watcher(threading.Thread):
     def __init__(self, machine: Machine) -> None:
         super().__init__(daemon=True)
         self.seen = 0
+        self.seen_at: list[tuple[float, int]] = []  # seconds since the epoch, number
         self.wrong: list[str] = []
         self.quit = threading.Event()
         self._machine = machine
@@ -139,3 +140,4 @@ class Watcher(threading.Thread):
         if seq != self.seen + 1:
             self.wrong.append(f"event {seq} came after {self.seen}")
         self.seen = max(self.seen, seq)
+        self.seen_at.append((time.time(), seq))

@@ -64,7 +64,8 @@ class Machine:
         self.store = folder / "s"
         self.ledger = folder / "work" / "ledger"
         self.jupyter = jupyter
-        self._environ = {**SETTINGS, "PYTHONPATH": str(package)}
+        self.path = str(package)
+        self._environ = {**SETTINGS, "PYTHONPATH": self.path}
         self.server: Owned = (ServerProcess if jupyter else EngineProcess)(folder / "h", self.store)
         self.ready = False
 

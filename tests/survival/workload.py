@@ -21,6 +21,7 @@ ended() {
   echo "E $WATTLE_TASK_RUN $WATTLE_ATTEMPT $1" >>"$LEDGER"
   exit "$1"
 }
+[ -z "${TIMES-}" ] || echo "$WATTLE_ATTEMPT $(date +%s.%N)" >>"$TIMES"
 echo "S $WATTLE_TASK_RUN $WATTLE_ATTEMPT $$ ${WATTLE_INPUT_P0-} ${WATTLE_INPUT_P1-}" >>"$LEDGER"
 case $kind in
   daemon)
@@ -137,6 +138,17 @@ class Sampler(Workload):
         ("chatty", 0.0, ()),
         ("stubborn", 0.0, ()),
     )
+
+    def __init__(self, folder: Path, rng: random.Random, *, timed: bool = False) -> None:
+        super().__init__(folder, rng)
+        self._timed = timed
+
+    def next(self) -> dict[str, Any]:
+        """With ``timed`` the file ``times`` says when each attempt began."""
+        spec = super().next()
+        if self._timed:
+            spec["env"]["TIMES"] = str(self.folder / "times")
+        return spec
 
     def _names(self) -> Iterator[str]:
         return (f"t{i}" for i in range(len(self.SHAPE)))
