@@ -7,8 +7,9 @@
     python3 dev.py session  set up, use JupyterLab by a script for half an hour, print what went wrong and what it cost
     python3 dev.py chaos    set up, kill servers and keepers at random, print what held and what did not
     python3 dev.py faults   set up, fill disks, fail system calls, set clocks ..., print what held and what did not
+    python3 dev.py fuzz     set up, feed every parser what nobody would write, for a minute each
     python3 dev.py bench    set up, measure beside other programs, print ratios, keep tables and plots
-    python3 dev.py lint     set up, ruff, mypy, import-linter, TypeScript
+    python3 dev.py lint     set up, ruff, mypy, import-linter, bandit, TypeScript
     python3 dev.py wire     set up, make the wire types of the front end from those of the server
     python3 dev.py docs     set up, build the documentation site
     python3 dev.py build    sdist and wheel in dist/
@@ -70,6 +71,7 @@ EXTRAS = {
 }
 EXTRAS["lint"] = EXTRAS["build"] = EXTRAS["wire"] = {"dev", "test"}
 EXTRAS["chaos"] = EXTRAS["faults"] = EXTRAS["session"] = EXTRAS["screenshots"] = EXTRAS["test"]
+EXTRAS["fuzz"] = {"dev", "test", "fuzz"}
 EXTRAS["docs"] = {"docs"}
 EXTRAS["bench"] = EXTRAS["test"]
 # a worker that was killed is a failure at once: pytest-xdist may wait for its tests for ever
@@ -536,8 +538,7 @@ def test(arguments: argparse.Namespace) -> int:
     problem = browser_problem()
     if problem and os.environ.get("CI") == "true":
         raise Stop(f"{problem}\n(CI=true: a missing browser is a failure)")
-    if not arguments.k:
-        ensure_node_modules()
+    ensure_node_modules()  # also for the proxy of the JupyterHub that tests start
     wanted = phases(arguments, browser=problem is None)
     with tempfile.TemporaryDirectory(prefix="wattle-test-") as name:
         env = isolated(Path(name))
@@ -592,6 +593,13 @@ def faults(arguments: argparse.Namespace) -> int:
     return run(PYTHON, "-m", "faults", *arguments.names, cwd=ROOT / "tests")
 
 
+def fuzz(arguments: argparse.Namespace) -> int:
+    """Exit code 1 if a parser let an error through, or took what does not read back."""
+    set_up("fuzz")
+    words = ["--seconds", str(arguments.seconds), *arguments.parsers]
+    return run(PYTHON, "-m", "fuzz", *words, cwd=ROOT / "tests")
+
+
 # ------------------------------------------------------------------------------------------------ session, screenshots
 
 
@@ -635,6 +643,7 @@ def lint(_: argparse.Namespace) -> int:
         run(PYTHON, "-m", "ruff", "check", "."),
         run(PYTHON, "-m", "mypy"),
         run(BIN / "lint-imports"),
+        run(PYTHON, "-m", "bandit", "-q", "-r", "wattle_jupyter", "-lll"),
         run("npm", "run", "lint", cwd=JS),
     ]
     return int(any(codes))
@@ -680,7 +689,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     verbs = parser.add_subparsers(
         dest="verb",
         required=True,
-        metavar="demo | test | lab | session | chaos | faults | bench | lint | wire | docs | build | clean",
+        metavar="demo | test | lab | session | chaos | faults | fuzz | bench | lint | wire | docs | build | clean",
     )
     testing = verbs.add_parser("test", help="run every test")
     testing.add_argument("-k", metavar="EXPRESSION", help="only Python tests whose names match")
@@ -692,6 +701,9 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     killing.add_argument("--kills", type=int, default=300, help="0 for mutants only")
     killing.add_argument("--seed", type=int, help="of workflows and kills; printed if absent")
     killing.add_argument("--mutants", action="store_true", help="also protocols that are broken on purpose")
+    feeding = verbs.add_parser("fuzz", help="look for input that a parser does not stand")
+    feeding.add_argument("seconds", nargs="?", type=int, default=60, help="for each parser (%(default)s)")
+    feeding.add_argument("--parsers", nargs="+", default=[], metavar="NAME", help="only these")
     watching = verbs.add_parser("session", help="use JupyterLab by a script, watch the pages")
     watching.add_argument("--minutes", type=float, default=30.0)
     watching.add_argument("--seed", type=int, help="of the order of the acts; printed if absent")
@@ -717,6 +729,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "session": session,
     "screenshots": screenshots,
     "chaos": chaos,
+    "fuzz": fuzz,
     "faults": faults,
     "bench": bench,
     "lint": lint,
