@@ -26,7 +26,7 @@ _FINAL = ("completed", "failed", "cancelled")
 class Server:
     """A Jupyter server with the extension, everything of it below ``folder``, and a socket that watches all events."""
 
-    def __init__(self, folder: Path, slots: int, python: Path = Path(sys.executable)) -> None:
+    def __init__(self, folder: Path, slots: int, python: Path = Path(sys.executable), **more: str) -> None:
         self.folder = folder
         self.token = secrets.token_hex(16)
         with socket.socket() as probe:
@@ -37,7 +37,7 @@ class Server:
         for name in places.values():
             (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         env = environment(**{key: str(folder / name) for key, name in places.items()})
-        env |= {"WATTLE_SCHEDULER__SLOTS": str(slots), "JUPYTER_TOKEN": self.token}
+        env |= {"WATTLE_SCHEDULER__SLOTS": str(slots), "JUPYTER_TOKEN": self.token, **more}
         command = [str(python), "-m", "jupyter", "server", "--no-browser", "--allow-root", f"--port={self.port}"]
         with (folder / "server.log").open("wb") as log:
             self.process = subprocess.Popen(
@@ -56,13 +56,13 @@ class Server:
         with urllib.request.urlopen(request, timeout=120) as answer:
             return json.loads(answer.read() or b"null")
 
-    def wait(self, path: str = "wattle/api/info", seconds: float = 60) -> None:
+    def wait(self, path: str = "wattle/api/info", seconds: float = 60, pause: float = 0.05) -> None:
         until = time.monotonic() + seconds
         while time.monotonic() < until and self.process.poll() is None:
             with contextlib.suppress(OSError):
                 self.call(path)
                 return
-            time.sleep(0.05)
+            time.sleep(pause)
         raise CannotRun(f"the Jupyter server did not come up:\n{(self.folder / 'server.log').read_text()[-1500:]}")
 
     def watch(self) -> None:
