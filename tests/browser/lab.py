@@ -179,7 +179,7 @@ class Notebook:
 
         # JupyterLab's own word about a lost server is modal
         dialog = self.page.locator("dialog.jp-Dialog[aria-label^='Server Connection Error']")
-        self.page.add_locator_handler(dialog, _accept)
+        self.page.add_locator_handler(dialog, _close)
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type == "error":
@@ -289,9 +289,9 @@ def expect_to_stream(log: Locator) -> None:
     expect(newest).not_to_have_text(newest.text_content() or "", timeout=SLOW)
 
 
-def _accept(dialog: Locator) -> None:
+def _close(dialog: Locator) -> None:
     with contextlib.suppress(Error):  # it goes by itself when the server is back
-        dialog.locator("button.jp-mod-accept").click(timeout=2_000)
+        dialog.get_by_role("button").last.click(timeout=2_000)
 
 
 _PANEL = "[...window.jupyterapp.shell.widgets('main')].find(w => w.sessionContext)"

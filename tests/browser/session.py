@@ -339,7 +339,7 @@ class Session:
     def play(self, seconds: float) -> None:
         """Each act once; then the everyday ones in random order and the large run now and then, until time is up."""
         end = time.monotonic() + seconds
-        acts: list[Callable[[Session], None]] = [*self.OFTEN, *self.ONCE]
+        acts: list[Callable[[Session], None]] = [*self.ONCE, *self.OFTEN]
         while acts or time.monotonic() < end:
             if not acts:
                 acts = self.chance.sample(self.OFTEN, len(self.OFTEN))
