@@ -15,7 +15,6 @@ from playwright.sync_api import Locator, expect
 
 from wattle_jupyter.store import Store
 
-AXE = Path(__file__).resolve().parents[2] / "js" / "node_modules" / "axe-core" / "axe.min.js"
 _COLUMNS = (
     "id, workflow_id, workflow, workflow_hash, params, mode, priority, user, cause, scripts, given, total, state, "
     "reason, created_at, started_at, ended_at"
@@ -72,17 +71,6 @@ class Desk(Notebook):
         mouse.down()
         mouse.move(panel["x"] + pixels, y, steps=4)
         mouse.up()
-
-    def serious(self, selector: str) -> list[str]:
-        """What axe finds there that matters."""
-        self.page.evaluate(AXE.read_text())
-        found = self.page.evaluate("selector => axe.run(selector)", selector)
-        return [
-            f"{one['id']}: {node['html'][:160]} {node['failureSummary'][:240]}"
-            for one in found["violations"]
-            if one["impact"] in ("serious", "critical")
-            for node in one["nodes"]
-        ]
 
     def picture(self, name: str) -> None:
         RESULTS.mkdir(exist_ok=True)

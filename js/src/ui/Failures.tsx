@@ -50,7 +50,7 @@ export function Failures(props: Props) {
 function Failure({ feed, run, task, readOnly, doing, onOpen }: Props & { task: TaskRunView }) {
   const lines = useLastLines(feed, run, task);
   const acts = useActs(doing, task.attempt);
-  const open = (atError: boolean) => (): void => onOpen(task.task, { byKey: document.activeElement?.matches(':focus-visible') === true, atError });
+  const open = (atError: boolean) => (): void => onOpen(task.task, { byKey: document.activeElement?.matches(':focus-visible') === true, start: atError ? { at: 'error' } : null });
   return (
     <div class="jp-wattle-failure">
       <div class="jp-wattle-failure-head">

@@ -84,10 +84,9 @@ export function Graph(props: GraphProps) {
     goTo(hits[to]!);
   };
   const focusNode = (): void => (box.current?.querySelector('[data-spot]') as HTMLElement | SVGElement | null)?.focus();
-  const moved = useRef(false);
+  const walkedTo = useRef<Spot | null>(null);
   useEffect(() => {
-    if (moved.current) focusNode();
-    moved.current = false;
+    if (walkedTo.current === spot) focusNode();
   }, [spot]);
 
   const key = (event: KeyboardEvent): void => {
@@ -104,7 +103,7 @@ export function Graph(props: GraphProps) {
     else if (!zoomKey(event.key, pan)) {
       const to = walked(event.key, spot, scene, unitWays);
       if (to === null) return;
-      moved.current = true;
+      walkedTo.current = to;
       setSpot(to);
       pan.show(inMargin(boxOf(scene, to.unit)));
     }
@@ -152,7 +151,7 @@ export function Graph(props: GraphProps) {
           <ZoomBar pan={pan} />
         </div>
       )}
-      <p class="jp-wattle-readout" role="status">{scene !== null && (large || grouped) ? readout(tasks, scene, pointed, spot) : ''}</p>
+      <p class="jp-wattle-readout" role="status">{scene !== null && (large || grouped) ? readout(tasks, scene, query ? null : pointed, spot) : ''}</p>
     </div>
   );
 }

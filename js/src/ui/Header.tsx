@@ -34,6 +34,7 @@ export function Header(props: Props) {
   const now = useNow(!isFinal(summary.state) && summary.started_at !== null);
   const took = elapsed(summary.started_at, summary.ended_at, now);
   const open = !isFinal(summary.state);
+  const reason = plainReason(summary.reason);
   const acts = useActs(props.doing, summary.id);
   return (
     <header class="jp-wattle-head">
@@ -52,7 +53,7 @@ export function Header(props: Props) {
         {onOpen !== undefined && <Act text={trans.__('Open')} hint={trans.__('Show this run in a tab of its own')} off={null} run={() => onOpen(summary.id)} />}
       </div>
       <Problem acts={acts} />
-      {summary.reason !== '' && <p class={`jp-wattle-reason jp-mod-${summary.state}`}>{plainReason(summary.reason)}</p>}
+      {reason !== '' && reason !== summary.state && <p class={`jp-wattle-reason jp-mod-${summary.state}`}>{reason}</p>}
       {summary.created_at !== '' && <About summary={summary} />}
       <Bar counts={summary.counts} total={summary.total} />
     </header>

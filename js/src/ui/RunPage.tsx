@@ -9,10 +9,10 @@ import { Failures } from './Failures';
 import { Graph, MOST_SVG_NODES } from './Graph';
 import { Header, type View } from './Header';
 import { useEscape, useRun, useSize, useWidth, type Live } from './hooks';
-import { BY_POINTER, NARROW, quietNote, type Preferences } from './RunView';
+import { NARROW, quietNote, type Preferences } from './RunView';
 import { Split } from './Split';
 import { TaskList } from './TaskList';
-import { TaskPanel, type Opened } from './TaskPanel';
+import { BY_POINTER, TaskPanel, type Opened } from './TaskPanel';
 
 /** What a page remembers while it is not drawn. */
 export interface PagePlace {
@@ -21,6 +21,8 @@ export interface PagePlace {
   share: number;
   /** How the tasks are shown; what fits if it is left out. */
   view?: View;
+  /** Where the log of the task is to be opened: a link to a line led here. */
+  opened?: Opened;
 }
 
 interface Props {
@@ -60,14 +62,15 @@ export function RunPage(props: Props) {
 function Body({ feed, run, preferences, place, onPlace, live, state, doing }: Props & { live: Live; state: RunState; doing: Doing }) {
   const offline = live.connection?.link === 'offline' ? trans.__('The server cannot be reached') : null;
   const readOnly = state.deleted ? trans.__('This run was deleted') : offline;
-  const [opened, setOpened] = useState<Opened>(BY_POINTER);
+  const [opened, setOpened] = useState<Opened>(place.opened ?? BY_POINTER);
+  useEffect(() => (place.opened === undefined ? undefined : setOpened(place.opened)), [place.opened]);
   const task = state.tasks.find(one => one.task === place.task);
   const failed = state.summary.counts.failed > 0;
   const open = (name: string | null, how: Opened): void => {
     setOpened(how);
     onPlace({ ...place, task: name });
   };
-  const toggle = (name: string, byKey: boolean): void => open(name === place.task && !byKey ? null : name, { byKey, atError: false });
+  const toggle = (name: string, byKey: boolean): void => open(name === place.task && !byKey ? null : name, { byKey, start: null });
   const [box, close] = useEscape(task !== undefined, () => open(null, BY_POINTER));
   const [measured, width] = useWidth<HTMLDivElement>();
   const view = place.view ?? (width >= NARROW ? 'graph' : 'table');

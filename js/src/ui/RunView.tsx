@@ -11,7 +11,7 @@ import { Graph, MOST_SVG_NODES } from './Graph';
 import { Header, type View } from './Header';
 import { useEscape, useRun, useWidth, type Live } from './hooks';
 import { TaskList } from './TaskList';
-import { TaskPanel, type Opened } from './TaskPanel';
+import { BY_POINTER, TaskPanel, type Opened } from './TaskPanel';
 
 export interface Preferences {
   logFollow: boolean;
@@ -78,7 +78,7 @@ function Body(props: RunViewProps & { live: Live; state: RunState; narrow: boole
     setSelected(name);
     setOpened(how);
   };
-  const toggle = (name: string, byKey: boolean): void => open(name === selected && !byKey ? null : name, { byKey, atError: false });
+  const toggle = (name: string, byKey: boolean): void => open(name === selected && !byKey ? null : name, { byKey, start: null });
   const [box, close] = useEscape(task !== undefined, () => open(null, BY_POINTER));
   const big = tasks.length > MOST_SVG_NODES && !narrow;
   const view = wanted ?? (narrow ? 'table' : 'graph');
@@ -106,8 +106,6 @@ function Body(props: RunViewProps & { live: Live; state: RunState; narrow: boole
     </div>
   );
 }
-
-export const BY_POINTER: Opened = { byKey: false, atError: false };
 
 const sentence = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? '' : '.');
 

@@ -1,19 +1,27 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Feed } from '../core/feed';
 import { bytes, duration, elapsed, plainReason } from '../core/format';
-import { attemptWord, retryTaskOff, stateWord, stopTaskOff } from '../core/states';
-import type { AttemptView, TaskRunDetail, TaskRunView, ValueView } from '../core/wire';
+import { retryTaskOff, stateWord, stopTaskOff } from '../core/states';
+import type { LogStart } from '../core/loglink';
+import type { TaskRunDetail, TaskRunView, ValueView } from '../core/wire';
 import { trans } from '../core/words';
 import { Act, Problem, useActs, type Doing } from './Act';
 import { useNow } from './hooks';
 import { Log } from './Log';
+import { LogAttempts } from './LogAttempts';
 import { StateIcon } from './StateIcon';
 
-/** By the keyboard: then the keys go on in the panel. At the error: where the log says what went wrong. */
+/** How a task was opened. */
 export interface Opened {
+  /** By the keyboard: then the keys go on in the panel. */
   byKey: boolean;
-  atError: boolean;
+  /** Where its log begins to be read; null: at its end. */
+  start: LogStart | null;
+  /** Whose log; null: that of the newest attempt. */
+  attempt?: string | null;
 }
+
+export const BY_POINTER: Opened = { byKey: false, start: null };
 
 interface Props {
   feed: Feed | null;
@@ -51,7 +59,7 @@ export function TaskPanel(props: Props) {
   useEffect(() => (opened.byKey ? section.current?.focus({ preventScroll: true }) : undefined), [opened]);
   const detail = useDetail(feed, run, task);
   const [chosen, choose] = useState<string | null>(null);
-  useEffect(() => choose(null), [task.task, task.attempt]);
+  useEffect(() => choose(opened.attempt ?? null), [task.task, task.attempt, opened]);
   const attempt = chosen ?? task.attempt;
   const history = detail?.history ?? [];
   const known = history.find(one => one.id === attempt);
@@ -66,7 +74,7 @@ export function TaskPanel(props: Props) {
         {took !== null && task.state !== 'skipped' && <span class="jp-wattle-quiet">{duration(took)}</span>}
         {known?.peak_rss != null && <span class="jp-wattle-quiet jp-wattle-memory" title={trans.__('Most memory that it used')}>{bytes(known.peak_rss)}</span>}
         <span class="jp-wattle-spring" />
-        {history.length > 1 && <Attempts history={history} value={attempt} choose={choose} />}
+        {history.length > 1 && <LogAttempts history={history} value={attempt} choose={choose} />}
         <Act text={trans.__('Stop')} hint={trans.__('Stop this task')} off={readOnly ?? stopTaskOff(task)} busy={acts.busy} run={() => acts.act({ verb: 'stop-task', task: task.task })} />
         <Act text={trans.__('Retry')} hint={trans.__('Run this task again')} off={readOnly ?? retryTaskOff(task)} busy={acts.busy} run={() => acts.act({ verb: 'retry-task', task: task.task })} />
         <button type="button" class="jp-wattle-button jp-mod-icon" aria-label={trans.__('Close')} title={trans.__('Close (Esc)')} onClick={props.onClose}>
@@ -78,23 +86,11 @@ export function TaskPanel(props: Props) {
       {detail !== null && <code class="jp-wattle-command" title={detail.working_dir}>{detail.command}</code>}
       {detail !== null && detail.outputs.length > 0 && <Outputs values={detail.outputs} />}
       {feed !== null && attempt !== null ? (
-        <Log key={attempt} feed={feed} run={run} task={task.task} attempt={attempt} follow={props.follow} />
+        <Log key={`${attempt} ${JSON.stringify(opened.start)}`} feed={feed} run={run} task={task.task} attempt={attempt} follow={props.follow} start={opened.start} />
       ) : (
         <p class="jp-wattle-empty">{feed === null ? trans.__('Logs need a connection to the server.') : trans.__('It has not been started yet: no log.')}</p>
       )}
     </section>
-  );
-}
-
-function Attempts(props: { history: AttemptView[]; value: string | null; choose: (id: string) => void }) {
-  return (
-    <select class="jp-wattle-select" aria-label={trans.__('Attempt')} value={props.value ?? ''} onChange={event => props.choose(event.currentTarget.value)}>
-      {props.history.map(one => (
-        <option key={one.id} value={one.id}>
-          {trans.__('Attempt %1: %2', one.n, one.reason || attemptWord(one.state))}
-        </option>
-      ))}
-    </select>
   );
 }
 

@@ -4,6 +4,7 @@ import { trans } from '../core/words';
 const SMALLEST = 0.02;
 const LARGEST = 3;
 const LEGIBLE = 0.85; // of the natural size: names can be read
+const READABLE = 0.6; // at which nothing has to be brought nearer
 const STEP = 1.25;
 const EDGE = 24; // px between what is shown and the frame
 const NOTCH = 60; // px of a turn of a mouse wheel; touch pads report less at once
@@ -88,6 +89,8 @@ function zoomed(old: Place, factor: number, x: number, y: number): Place {
 /** The place from which all of `target` is seen. */
 function shown(old: Place, target: Box, width: number, height: number, close: boolean): Place {
   const room = Math.min((width - 2 * EDGE) / target.width, (height - 2 * EDGE) / target.height);
+  const seen = (start: number, length: number, from: number, space: number): boolean => start * old.scale + from >= 0 && (start + length) * old.scale + from <= space;
+  if (old.scale >= READABLE && seen(target.x, target.width, old.x, width) && seen(target.y, target.height, old.y, height)) return old;
   const scale = close ? Math.max(old.scale, Math.min(LEGIBLE, room)) : old.scale;
   const at = (start: number, length: number, from: number, space: number): number => {
     const begin = from + start * scale;
