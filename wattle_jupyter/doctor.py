@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 
-from wattle_jupyter import filesystem, owner, places, settings
+from wattle_jupyter import filesystem, owner, places, settings, symptoms
 from wattle_jupyter._version import __version__
 from wattle_jupyter.client import Client
 from wattle_jupyter.errors import WattleError
@@ -39,10 +39,14 @@ def examine(store: Path, chosen_by: str = "") -> dict[str, Json]:
         "way": "",
         "owner": _owner(store, problems),
         "followers": _followers(store),
-        "keeper": _keeper(store),
+        "keeper": _keeper(store, problems),
         "extension": _extension(problems),
     }
     found["way"] = _way(found["owner"])
+    found |= {"disk": "", "database": "", "clock": symptoms.clock(store, problems)}
+    if store.is_dir():
+        found["disk"] = symptoms.disk(store, problems)
+        found["database"] = symptoms.database(store, "pid" in found["owner"], problems)
     if note := owner.note_on_own_server(store, os.environ):
         problems.append(note)
     return {**found, "problems": problems, "well": not problems}
@@ -121,6 +125,7 @@ def _owner(store: Path, problems: list[str]) -> dict[str, Json]:
         left = "it was killed and left its sign behind; the next owner takes that away"
         return {"state": f"none; the last one (pid {who.pid}) has ended: {left}"}
     try:
+        symptoms.crowded(who.pid, "the owner", problems)
         return {**known, **_answers(Client(store, start=False, timeout=PATIENCE), problems)}
     except (WattleError, OSError) as error:
         problems.append(_silent(store, who, lock, error))
@@ -187,11 +192,11 @@ def _followers(store: Path) -> list[int]:
     return []
 
 
-def _keeper(store: Path) -> str:
+def _keeper(store: Path, problems: list[str]) -> str:
     pid = holder(store / "keeper.lock")
     if pid is None:
         return "not to be seen on this platform"
-    return f"pid {pid}" if pid else "none; one is started with the engine"
+    return symptoms.keeper(pid, problems) if pid else "none; one is started with the engine"
 
 
 def _extension(problems: list[str]) -> str:
@@ -228,6 +233,7 @@ def report(found: dict[str, Json]) -> str:
     lines.append(f"settings   {found['settings']}")
     lines.append(f"store      {found['store']['dir']} ({_listed(store)})")
     lines.append(f"chosen by  {found['store']['chosen by']}")
+    lines += [f"{name:<11}{found[name]}" for name in ("disk", "database", "clock") if found[name]]
     lines.append(f"way        {found['way']}")
     lines.append(f"owner      {_listed(found['owner'])}")
     lines.append(f"followers  {followers or 'none'}")

@@ -59,7 +59,7 @@ def _crowd(server: Patient, figures: Figures) -> None:
     asker = server.connection(PATIENCE)
     asker.request("GET", "/wattle/api/health", headers=server.credentials)
     asker.getresponse().read()
-    with _visitors(server) as taken:
+    with visitors(server) as taken:
         figures.taken = max(figures.taken, taken)
         for path in ("health", "runs", "runs/last", "audit", "backups"):
             asker.request("GET", f"/wattle/api/{path}", headers=server.credentials)
@@ -79,7 +79,7 @@ def _crowd(server: Patient, figures: Figures) -> None:
 
 
 @contextlib.contextmanager
-def _visitors(server: Patient) -> Iterator[int]:
+def visitors(server: Patient) -> Iterator[int]:
     """So many connections that the server has no number left for another file."""
     sockets = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(LIMIT + 8)]
     pid = server.server_pid

@@ -38,6 +38,7 @@ _GONE = "gone"
 _LINE_LIMIT = 256 << 20
 _FIRST_PAUSE = 0.01  # seconds before another keeper is started; doubled each time that one soon dies
 _LAST_PAUSE = 5.0
+_PULSE = 5.0  # seconds between looks whether the keeper answers, and in which it must
 _AGAIN = 0.5  # seconds between tries to settle what was active when a keeper died
 
 
@@ -109,6 +110,7 @@ class LocalExecutor:
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._session: asyncio.Task[None] | None = None
+        self._pulse: asyncio.Task[None] | None = None
         self._up = asyncio.Event()
         self._facts: asyncio.Queue[list[Fact] | None] = asyncio.Queue()
         self._answers: dict[int, asyncio.Future[Message]] = {}
@@ -138,6 +140,7 @@ class LocalExecutor:
             raise
         self._up.set()
         self._session = asyncio.create_task(self._run(), name="wattle-local-executor")
+        self._pulse = asyncio.create_task(self._feel())
         return self._epoch
 
     def _prepare(self) -> None:
@@ -150,6 +153,9 @@ class LocalExecutor:
             self._session.cancel()
             await asyncio.gather(self._session, return_exceptions=True)
             self._session = None
+        if self._pulse is not None:
+            self._pulse.cancel()
+            await asyncio.gather(self._pulse, return_exceptions=True)
         self._hang_up(Unavailable("the executor was closed"))
         for hold in self._holds.values():
             hold.close()
@@ -297,6 +303,27 @@ class LocalExecutor:
             if recovery is not None:
                 recovery.cancel()
                 await asyncio.gather(recovery, return_exceptions=True)
+
+    async def _feel(self) -> None:
+        """Say so while the keeper is there and does not answer. Only that: it holds all tasks, and may be busy."""
+        silent = False
+        while True:
+            await asyncio.sleep(_PULSE)
+            try:
+                async with asyncio.timeout(_PULSE):
+                    await self._call({"op": "inspect", "rows": {}})
+            except TimeoutError:
+                silent, pid = True, self.keeper_pid
+                self._tell(
+                    f"the keeper (pid {pid}) does not answer: tasks go on, none is started or stopped; "
+                    f"if it was suspended: kill -CONT {pid}, if it hangs: kill -9 {pid} (a new one takes its place)"
+                )
+            except (ConnectionError, Unavailable):
+                silent = False  # it is being looked after
+            else:
+                if silent:
+                    self._tell(self._reason or None)
+                silent = False
 
     async def _listen(self) -> None:
         while True:
