@@ -104,25 +104,12 @@ def open_large(playwright: Playwright, made: ServerProcess, run_: str, subject: 
             return None
         page.page.wait_for_timeout(1000)
         row = {"first": first, "heap": page.heap(), "memory": page.memory()}
-        return {**row, "search": search(page, subject, f"{LINES // 2:08d}")}
+        return {**row, "search": search(page, f"{LINES // 2:08d}")}
 
 
-def search(page: Opened, subject: str, text: str) -> float | None:
-    """From the question until the hit is in sight."""
-    if subject != "wattle-log":
-        return page.ask("async text => bench.search(text)", text, 120)
-    script = """async text => {
-      const frame = () => new Promise(requestAnimationFrame);
-      const box = document.querySelector('.jp-wattle-log input[type=search]');
-      if (box === null) return null;
-      const begin = performance.now();
-      box.value = text;
-      box.dispatchEvent(new InputEvent('input', { bubbles: true }));
-      box.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', bubbles: true }));
-      while (!bench.shows(text)) await frame();
-      return performance.now() - begin;
-    }"""
-    return page.ask(script, text, 60)
+def search(page: Opened, text: str) -> float | None:
+    """From the question until the hit is in sight; ``None`` if it is not found."""
+    return page.ask("async text => bench.search(text)", text, 120)
 
 
 def grow(playwright: Playwright, made: ServerProcess, rate: int, subject: str) -> Row | None:

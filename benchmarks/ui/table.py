@@ -32,7 +32,8 @@ def alternated(subjects: Sequence[str], times: int, measure: Callable[[str], Row
 
 def medians(rows: Iterable[Row]) -> Row:
     rows = list(rows)
-    return {key: statistics.median(row[key] for row in rows) for key in rows[0]} if rows else {}
+    figures = {key: [row[key] for row in rows if row[key] is not None] for key in (rows[0] if rows else ())}
+    return {key: statistics.median(found) if found else None for key, found in figures.items()}
 
 
 def compared(work: str, found: dict[str, Row], key: str, none: str = "gave up") -> list[Row]:

@@ -3,6 +3,7 @@ import { render } from 'preact';
 import { sharedFeed } from '../../../js/src/core/live';
 import { findPage } from '../../../js/src/core/page';
 import { RunView } from '../../../js/src/ui/RunView';
+import '../../../js/src/ui/log.css';
 import '../../../js/src/ui/wattle.css';
 import { countFrames, framesCounted, seen } from './driver';
 
@@ -14,6 +15,19 @@ Object.assign(window, {
     countFrames,
     framesCounted,
     shows,
+    /** From the end of typing until the line is in sight; ms. */
+    async search(text: string): Promise<number> {
+      document.querySelector('.jp-wattle-log')!.dispatchEvent(new KeyboardEvent('keydown', { key: '/', bubbles: true }));
+      const field = (): HTMLInputElement | null => document.querySelector('.jp-wattle-log-find input');
+      await seen(() => field() !== null);
+      const begin = performance.now();
+      field()!.value = text;
+      field()!.dispatchEvent(new InputEvent('input', { bubbles: true }));
+      await seen(() => field()!.value === text);
+      field()!.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', bubbles: true }));
+      await seen(() => shows(text));
+      return performance.now() - begin;
+    },
     /** From the click on the task until its last line is in the page; ms. */
     async open(run: string, last: string): Promise<number> {
       const page = findPage();
