@@ -5,7 +5,7 @@
     python3 dev.py test     set up, run every test: Python, notebooks, JavaScript, browser
     python3 dev.py lab      set up, open JupyterLab on the example notebooks
     python3 dev.py session  set up, use JupyterLab by a script for half an hour, print what went wrong and what it cost
-    python3 dev.py chaos    set up, kill servers and keepers at random, print what held and what did not
+    python3 dev.py chaos    set up, kill servers and keepers, cut the power ..., print what held and what did not
     python3 dev.py faults   set up, fill disks, fail system calls, set clocks ..., print what held and what did not
     python3 dev.py fuzz     set up, feed every parser what nobody would write, for a minute each
     python3 dev.py bench    set up, measure beside other programs, print ratios, keep tables and plots
@@ -535,6 +535,7 @@ def phases(arguments: argparse.Namespace, *, browser: bool) -> list[Phase]:
 
 def test(arguments: argparse.Namespace) -> int:
     set_up("test")
+    ensure_fault_tools()
     problem = browser_problem()
     if problem and os.environ.get("CI") == "true":
         raise Stop(f"{problem}\n(CI=true: a missing browser is a failure)")
@@ -576,20 +577,27 @@ def end_serve(store: Path) -> None:
 def chaos(arguments: argparse.Namespace) -> int:
     """Exit code 1 if a promise was broken, or a mutant of the protocol was not caught."""
     set_up("chaos")
-    words = ["--kills", str(arguments.kills)]
-    words += [] if arguments.seed is None else ["--seed", str(arguments.seed)]
-    words += ["--mutants"] if arguments.mutants else []
+    ensure_fault_tools()
+    words = list(arguments.parts)
+    words += [f"--{name}" for name in ("short", "mutants") if getattr(arguments, name)]
+    for name in ("minutes", "kills", "seed"):
+        words += [] if getattr(arguments, name) is None else [f"--{name}={getattr(arguments, name)}"]
     return run(PYTHON, "-m", "survival", *words, cwd=ROOT / "tests")
+
+
+def ensure_fault_tools() -> None:
+    """What cannot be had is said, here and by the tests that need it."""
+    if missing := [name for name in FAULT_TOOLS if shutil.which(name) is None]:
+        try:
+            install_debian(*missing, why=f"faults and crash points are made with {', '.join(missing)}")
+        except Stop as problem:
+            say(str(problem))
 
 
 def faults(arguments: argparse.Namespace) -> int:
     """Exit code 1 if something did not hold. What a machine cannot make is said, and left out."""
     set_up("faults")
-    if missing := [name for name in FAULT_TOOLS if shutil.which(name) is None]:
-        try:
-            install_debian(*missing, why=f"faults are made with {', '.join(missing)}")
-        except Stop as problem:
-            say(str(problem))
+    ensure_fault_tools()
     return run(PYTHON, "-m", "faults", *arguments.names, cwd=ROOT / "tests")
 
 
@@ -697,8 +705,11 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     testing.add_argument("--coverage", action="store_true", help="measure which Python lines ran")
     harm = verbs.add_parser("faults", help="fill disks, fail system calls, set clocks, and look what holds")
     harm.add_argument("names", nargs="*", metavar="NAME", help="of the fault; all of them if none is named")
-    killing = verbs.add_parser("chaos", help="kill servers and keepers at random")
-    killing.add_argument("--kills", type=int, default=300, help="0 for mutants only")
+    killing = verbs.add_parser("chaos", help="kill servers and keepers, at random and at each call; cut the power")
+    killing.add_argument("parts", nargs="*", metavar="PART", help="kills points hands power model mutants; all of them")
+    killing.add_argument("--short", action="store_true", help="some two minutes, as in the suite")
+    killing.add_argument("--minutes", type=float, help="about so long; without it all crash points, for an hour or two")
+    killing.add_argument("--kills", type=int, help="at random")
     killing.add_argument("--seed", type=int, help="of workflows and kills; printed if absent")
     killing.add_argument("--mutants", action="store_true", help="also protocols that are broken on purpose")
     feeding = verbs.add_parser("fuzz", help="look for input that a parser does not stand")

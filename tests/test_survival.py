@@ -6,20 +6,20 @@ import random
 from pathlib import Path
 
 import pytest
-from survival import __main__ as report
-from survival import campaign, mutants
+from survival import campaign, mutants, points, reports
 from survival.invariants import at_any_time
 from survival.machine import Picture
 from survival.scene import Tally
 from survival.workload import Workload, read_ledger
 
 survival = pytest.mark.survival
+needs_strace = pytest.mark.skipif(bool(points.missing()), reason=points.missing() or "strace is there")
 
 
 def killed(kills: int, seed: int, **more: int) -> Tally:
     print(f"seed {seed}")
-    total = campaign.play(kills, seed, told=report.progress, **more)
-    print(report.table(total))
+    total = campaign.play(kills, seed, told=reports.progress, **more)
+    print(reports.table(total))
     assert not total.violations, total.violations
     return total
 
@@ -64,6 +64,76 @@ def test_nothing_is_lost_or_done_twice_when_server_and_keeper_are_killed_300_tim
 @pytest.mark.timeout(3600)
 def test_every_mutant_is_caught() -> None:
     found = dict(mutants.play(random.randrange(10**6)))
+    assert all(found.values()), [name for name, how in found.items() if not how]
+
+
+def sampled(victim: str, most: int | None, **more: bool) -> campaign.Played:
+    result = campaign.crash_everywhere(victim, most, random.randrange(10**6), told=reports.say, **more)
+    print(reports.of_points(victim, result))
+    assert not result.missed, result.missed
+    assert result.fired >= result.played / 2, "some points are of polls, and are not reached again"
+    return result
+
+
+@needs_strace
+@survival
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("victim", points.VICTIMS)
+def test_nothing_is_lost_or_done_twice_when_it_is_killed_at_a_call_that_changes_the_world(victim: str) -> None:
+    assert sampled(victim, 4).there > 100
+
+
+@needs_strace
+@survival
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("victim", points.VICTIMS)
+def test_nothing_is_lost_or_done_twice_at_any_crash_point(victim: str) -> None:
+    sampled(victim, None)
+    sampled(victim, 25, jupyter=True)
+
+
+@needs_strace
+@survival
+@pytest.mark.timeout(600)
+def test_what_was_shown_survives_a_power_cut_at_any_write() -> None:
+    result = campaign.cut_power(12, random.randrange(10**6))
+    print(reports.of_cuts(result))
+    assert not result.violations, result.violations
+    assert result.shown > 0
+    assert result.recovered["lost"] > 0
+
+
+@needs_strace
+@survival
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+def test_what_was_shown_survives_a_power_cut_after_every_call() -> None:
+    assert not campaign.cut_power(10**6, 0).violations
+
+
+@survival
+@pytest.mark.timeout(600)
+def test_a_store_goes_from_server_to_server_and_nothing_starts_twice() -> None:
+    total = campaign.hand_over(4, random.randrange(10**6), told=reports.progress)
+    assert not total.violations, total.violations
+    assert total.attempts["completed"] > 0
+
+
+@survival
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+def test_a_store_goes_200_times_from_server_to_server_and_nothing_starts_twice() -> None:
+    assert not campaign.hand_over(200, random.randrange(10**6), told=reports.progress).violations
+
+
+@needs_strace
+@survival
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+def test_crash_points_and_power_cuts_catch_broken_protocols() -> None:
+    seed = random.randrange(10**6)
+    found = dict([*mutants.play_points(seed), mutants.play_power(seed)])
     assert all(found.values()), [name for name, how in found.items() if not how]
 
 

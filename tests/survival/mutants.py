@@ -6,12 +6,14 @@ not rot. All are faults of this protocol that pass when nothing is killed.
 
 from __future__ import annotations
 
+import random
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from survival import points, powercut
 from survival.campaign import LANES, packaged
 from survival.round import SEQUENCES, Round
 
@@ -34,16 +36,6 @@ _REPLACED = (
         "host/record.py",
         "            os.link(_DRAFT, NAME, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)",
         "            os.rename(_DRAFT, NAME, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)",
-    ),
-    (
-        "host/record.py",
-        "        finally:\n            os.unlink(_DRAFT, dir_fd=dir_fd)",
-        "        finally:\n            pass",
-    ),
-    (
-        "host/spawn.py",
-        "        os.mkfifo(FIFO, 0o600, dir_fd=dir_fd)",
-        "        FIFO in os.listdir(dir_fd) or os.mkfifo(FIFO, 0o600, dir_fd=dir_fd)",
     ),
 )
 
@@ -79,8 +71,8 @@ MUTANTS = (
             ),
             (
                 "scheduler.py",
-                '            self._set_trouble("store", None)\n            self._publish(change, events)',
-                '            self._set_trouble("store", None)',
+                "time.monotonic() - began)\n            self._publish(change, events)",
+                "time.monotonic() - began)",
             ),
         ],
         SEQUENCES,
@@ -185,6 +177,33 @@ MUTANTS = (
 )
 
 
+@dataclass(frozen=True)
+class Aimed:
+    """A mutant for the crash points of one victim, at calls of these names."""
+
+    mutant: str
+    victim: str
+    calls: Sequence[str]
+    most: int = 40
+
+
+AIMED = (
+    Aimed("started before committed", "server", ("pwrite64", "fdatasync")),
+    Aimed("shown before committed", "server", ("pwrite64", "fdatasync")),
+    Aimed("no tombstone", "keeper", ("linkat", "mkdirat", "fallocate", "sendto")),
+    Aimed("living called lost", "keeper", ("pwrite64", "sendto", "splice")),
+    Aimed("log from its start", "keeper", ("splice", "sendto", "pwrite64")),
+    Aimed("sent again, not refused", "keeper", ("pwrite64", "sendto", "splice")),
+)
+
+UNSYNCED = Mutant(
+    "commits not forced to disk",
+    [("store.py", '"PRAGMA synchronous = FULL"', '"PRAGMA synchronous = NORMAL"')],
+    {},
+)
+"""For the power cuts: nothing that is killed could tell."""
+
+
 def apply(mutant: Mutant, package: Path) -> None:
     """Exchange the lines in a copy of the package. LookupError if they are not there, or not once."""
     for name, old, new in mutant.patches:
@@ -208,6 +227,41 @@ def play(seed: int, chosen: Sequence[Mutant] = MUTANTS) -> Iterator[tuple[str, s
         with ThreadPoolExecutor(LANES) as pool:
             for mutant, how in zip(chosen, pool.map(one, chosen), strict=True):
                 yield mutant.name, how
+
+
+def play_points(seed: int) -> Iterator[tuple[str, str]]:
+    """The same for the mutants that crash points must catch, one by one."""
+    by_name = {mutant.name: mutant for mutant in MUTANTS}
+    with packaged() as (folder, package):
+        for aimed in AIMED:
+            place = folder / f"{aimed.mutant} {aimed.victim}".replace(" ", "-")
+            shutil.copytree(package, place / "p")
+            apply(by_name[aimed.mutant], place / "p")
+            yield f"{aimed.mutant} (crash points of the {aimed.victim})", _hunt_points(aimed, place, seed)
+
+
+def _hunt_points(aimed: Aimed, place: Path, seed: int) -> str:
+    try:
+        found = points.points(place / "count", place / "p", aimed.victim)
+    except AssertionError as error:
+        return f"without any kill: {str(error)[:100]}"
+    chosen = [point for point in found if point.call in aimed.calls]
+    for number, point in enumerate(points.sample(chosen, aimed.most, random.Random(seed))):
+        tally = points.PointScene(place / f"p{number}", place / "p").play(point)
+        if tally.violations:
+            invariant, what = tally.violations[0]
+            return f"after {number + 1} of {len(chosen)} points by: {invariant}: {what[:100]}"
+    return ""
+
+
+def play_power(seed: int, cuts: int = 60) -> tuple[str, str]:
+    """The mutant that the power cuts must catch."""
+    with packaged() as (folder, package):
+        apply(UNSYNCED, package)
+        result = powercut.play(folder / "cut", package, cuts, random.Random(seed), hasty=True)
+    looked = result.images.total()
+    how = f"after {looked} images by: {result.violations[0][0]}" if result.violations else ""
+    return f"{UNSYNCED.name} (power cuts)", how
 
 
 def _hunt(mutant: Mutant, place: Path, seed: int) -> str:
