@@ -23,7 +23,8 @@ def save(name: str, title: str, note: str, rows: Sequence[Mapping[str, Any]], ma
     (RESULTS / f"{name}.svg").write_text(plot(title, rows))
     for page in PAGES:
         if page.exists():
-            page.write_text(filled(page.read_text(), name, block(found)))
+            text = filled(page.read_text(), name, block(found))
+            page.write_text(filled(text, "summary", summary()))
 
 
 def filled(text: str, name: str, block: str) -> str:
@@ -41,6 +42,21 @@ def block(found: Mapping[str, Any]) -> str:
         f"{machine['load']} before; medians of runs that took turns."
     )
     return f"{found['note']}\n\n{table(found['rows'])}\n\n{where}"
+
+
+def summary() -> str:
+    """What all results say that had a target, a line for each comparison; ratios from the least to the most."""
+    lines = ["| | compared with | ratio | target |", "|---|---|--:|--:|"]
+    for path in sorted(RESULTS.glob("*.json")):
+        found = json.loads(path.read_text())
+        groups: dict[tuple[str, str, str], list[float]] = {}
+        for row in found["rows"] if isinstance(found.get("rows"), list) else ():
+            if row["target"] and row["ratio"] is not None:
+                groups.setdefault((row["who"], row["beside"], row["target"]), []).append(row["ratio"])
+        for (who, beside, target), ratios in groups.items():
+            times = "–".join(dict.fromkeys(f"{ratio:.2g}" for ratio in (min(ratios), max(ratios))))
+            lines.append(f"| {found['name']}: {who} | {beside} | {times} × | {target} |")
+    return "\n".join(lines)
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:

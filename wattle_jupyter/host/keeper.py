@@ -40,7 +40,7 @@ _OWN_FILES = 28  # of the keeper itself, with some to look into /proc
 _LOOK = 5.0  # seconds until children are looked after though no signal told of an end
 _RETRY = 0.5  # seconds until what the machine refused is tried again
 _AT_ONCE = 8  # starts between two looks at all else
-_SOON = 0.003  # seconds that ends wait for company while there is more to start
+_SOON = 0.008  # seconds that ends wait for company while there is more to start
 _BRIEF = 0.01  # seconds: of an attempt that ends within them, only its end is told
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
