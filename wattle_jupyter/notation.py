@@ -75,6 +75,9 @@ def yaml_data(text: str) -> tuple[Json, Lines]:
         raise SpecError([Problem("", "half of a surrogate pair", "remove it", line)]) from None
 
 
+_HALF = re.compile(r"[\ud800-\udfff]|\\u[dD][89a-fA-F]")
+
+
 def json_data(text: str) -> Json:
     """Data of a JSON text. Duplicate keys and NaN are refused."""
 
@@ -90,7 +93,12 @@ def json_data(text: str) -> Json:
         _fail(f"{name} is not JSON", "write a number, text or null", _line_of(text, name))
 
     try:
-        return json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
+        found: Json = json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
+        if _HALF.search(text):
+            json.dumps(found, ensure_ascii=False).encode()
+        return found
+    except UnicodeEncodeError:
+        _fail("half of a surrogate pair", "remove it", None)
     except json.JSONDecodeError as error:
         _fail(f"not valid JSON at character {error.colno}: {_json_words(error.msg)}", "", error.lineno)
     except RecursionError:

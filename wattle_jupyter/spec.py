@@ -117,7 +117,10 @@ def _head(data: dict[Any, Any], name: str | None, worker_form: bool, findings: F
     except ValidationError as error:
         for where, reason, cure in faults(error, HeadShape, ()):
             findings.add(where, reason, cure)
-            given.pop(str(where[0]), None)
+            if where:
+                given.pop(str(where[0]), None)
+            else:  # a name that is no text
+                given = {key: given[key] for key in HeadShape.model_fields if key in given}
         shape = HeadShape.model_validate(given)
     values = {field: getattr(shape, field) for field in HeadShape.model_fields}
     if worker_form and "on_failure" not in given:

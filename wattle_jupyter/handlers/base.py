@@ -112,6 +112,11 @@ class WattleHandler(APIHandler):
         self.received = bytearray()
 
     @property
+    def content_security_policy(self) -> str:
+        """Whatever a browser takes an answer for, it is no page of this server and runs nothing."""
+        return f"{super().content_security_policy}; sandbox"
+
+    @property
     def engine(self) -> Engine:
         """The engine. Raises Unavailable while there is none."""
         found = self.settings.get("wattle_engine")
