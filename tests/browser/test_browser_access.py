@@ -43,10 +43,12 @@ def overflows(page: Page, selector: str) -> list[str]:
         """selector => [...document.querySelectorAll(selector)].flatMap(root => {
           const frame = root.getBoundingClientRect();
           const scrolls = one => one.closest('.jp-wattle-log-lines, .jp-wattle-graph, .jp-wattle-failure-log') !== null;
-          const ends = one => one !== root && (getComputedStyle(one).textOverflow === 'ellipsis' || ends(one.parentElement));
+          const ends = one => one !== root &&
+            (getComputedStyle(one).textOverflow === 'ellipsis' || ends(one.parentElement));
           return [...root.querySelectorAll('button, input, p, span, strong, code')].filter(one => {
             const box = one.getBoundingClientRect();
-            return box.width > 0 && !scrolls(one) && !ends(one.parentElement) && (box.right > frame.right + 1 || box.left < frame.left - 1);
+            const out = box.right > frame.right + 1 || box.left < frame.left - 1;
+            return box.width > 0 && out && !scrolls(one) && !ends(one.parentElement);
           }).map(one => one.outerHTML.slice(0, 120));
         })""",
         selector,

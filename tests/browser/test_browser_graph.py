@@ -99,7 +99,7 @@ def test_a_fan_is_grouped_searched_and_walked_in_its_cell_and_the_notebook_hears
     expect(notebook.page.locator(".jp-Dialog")).to_have_count(0)
     assert notebook.page.locator(".jp-Cell").count() == 1
     keyboard.press("Control+s")  # this one is the notebook's
-    until(lambda: "shard_7" in str(lab.read(notebook.path)))
+    until(lambda: "shard_7" in (lab.notebooks / notebook.path).read_text())
 
 
 def test_a_page_is_zoomed_by_wheel_and_fingers_and_its_table_sorted(lab: Lab, page_of: Callable[..., Desk]) -> None:
