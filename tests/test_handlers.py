@@ -241,7 +241,7 @@ def test_pages_of_a_log_of_many_bytes_add_up_to_it(engine: EngineProcess) -> Non
 def test_a_log_is_downloaded_as_a_file(engine: EngineProcess, done: str) -> None:
     status, content, headers = engine.raw("GET", f"runs/{done}/tasks/only/logs?download=1")
     assert (status, content) == (200, "héllo\n".encode())
-    assert headers["Content-Disposition"] == 'attachment; filename="w-only-1.log"'
+    assert headers["Content-Disposition"] == 'attachment; filename="done-only-1.log"'
     assert headers["X-Content-Type-Options"] == "nosniff"
 
 

@@ -55,7 +55,7 @@ class TaskLogLinesHandler(WattleHandler):
             self.answer(_page(attempt, piece, size, (number, total), over=over))
 
     async def _piece(self, file: LogFile, index: LineIndex, size: int, limit: int) -> Piece:
-        """What was asked for: the lines before a byte, from a line, from where the last answer ended, or around a byte."""
+        """What was asked for: lines before a byte, from a line, from where the last answer ended, or around a byte."""
         before = self.get_query_argument("before", None)
         if before is not None:
             end = size if before == "end" else min(size, self.number("before", 0, 0, LARGEST))

@@ -101,6 +101,7 @@ function place({ app, pages, sidebar }: Parts, labShell: ILabShell | null): void
   if (labShell !== null) {
     app.shell.add(sidebar, settings.preferences.side, { rank: SIDEBAR_RANK });
     sidebar.begin();
+    void app.restored.then(() => pages.openAsked());
     return;
   }
   void app.restored.then(() => {

@@ -3,13 +3,14 @@ import { MainAreaWidget, WidgetTracker } from '@jupyterlab/apputils';
 import type { TabPanel, Widget } from '@lumino/widgets';
 import type { Board } from '../core/board';
 import type { Feed } from '../core/feed';
+import { readLink } from '../core/loglink';
 import type { Page } from '../core/page';
 import { RunPageWidget } from './runpage';
 import type { Settings } from './settings';
 
 export type RunTab = MainAreaWidget<RunPageWidget>;
 
-const ASKED = 'wattle-run'; // query argument of Notebook's tree page that opens a run
+const ASKED = 'wattle-run'; // query argument of a page that opens a run
 
 /** The tabs that show runs, wherever the front end has room for them. */
 export class Pages {
@@ -43,10 +44,13 @@ export class Pages {
     return tab;
   }
 
-  /** The run that Notebook's tree page was opened for. */
+  /** The run that the page was opened for, perhaps with a line of a log. */
   openAsked(): void {
     const run = new URLSearchParams(window.location.search).get(ASKED);
-    if (run !== null && /^[0-9a-f]{32}$/.test(run)) this.open(run);
+    if (run === null || !/^[0-9a-f]{32}$/.test(run)) return;
+    const link = readLink(window.location.search);
+    const tab = this.open(run);
+    if (link !== null) tab?.content.lead(link);
   }
 
   tab(run: string): RunTab | undefined {

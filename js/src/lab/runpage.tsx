@@ -3,6 +3,7 @@ import { render } from 'preact';
 import type { Feed } from '../core/feed';
 import { plainReason } from '../core/format';
 import { Presence, watchPage } from '../core/lifetime';
+import type { LogLink } from '../core/loglink';
 import type { RunSummary } from '../core/wire';
 import { stateWord } from '../core/states';
 import { RunPage, type PagePlace } from '../ui/RunPage';
@@ -42,6 +43,12 @@ export class RunPageWidget extends Widget {
     this.title.label = summary.workflow;
     this.title.icon = stateIcon(summary.state);
     this.title.caption = [`${summary.workflow}: ${stateWord(summary.state)}`, plainReason(summary.reason), summary.id.slice(0, 8)].filter(Boolean).join('\n');
+  }
+
+  /** Go to a line of a log. */
+  lead({ task, attempt, byte }: LogLink): void {
+    this.place = { ...this.place, task, opened: { byKey: false, start: { at: 'byte', byte }, attempt } };
+    this.draw();
   }
 
   override dispose(): void {
