@@ -83,16 +83,18 @@ test('events that come while the run is read are neither lost nor applied twice'
   expect(states[1]?.tasks.map(task => task.state)).toEqual(['completed', 'running']);
 });
 
-test('an unknown run is gone; a server that is away is asked again', async () => {
+test('an unknown run is gone; a server that is away, or says why it cannot, is asked again', async () => {
   vi.useFakeTimers();
   try {
-    const answers = [() => Promise.reject(new TypeError('fetch failed')), () => Promise.reject(new ApiError(404, 'NotFound', 'no run'))];
+    const answers = [new TypeError('fetch failed'), new ApiError(503, 'StoreUnavailable', 'the disk is full'), new ApiError(404, 'NotFound', 'no run')].map(
+      error => () => Promise.reject(error)
+    );
     const { feed, sink } = feedOf(() => (answers.shift() ?? (() => expect.unreachable()))());
-    const problems: [string, boolean][] = [];
+    const problems: [string, boolean, boolean][] = [];
     followRun(feed, RUN, { state: () => expect.unreachable(), problem: (...problem) => problems.push(problem) }, new AbortController().signal);
     sink().reset();
     await vi.advanceTimersByTimeAsync(20_000);
-    expect(problems).toEqual([['fetch failed', false], ['no run', true]]);
+    expect(problems).toEqual([['fetch failed', false, false], ['the disk is full', false, true], ['no run', true, false]]);
   } finally {
     vi.useRealTimers();
   }

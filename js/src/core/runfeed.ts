@@ -6,8 +6,8 @@ import type { EventView } from './wire';
 
 export interface RunSink {
   state(state: RunState): void;
-  /** The run cannot be read: it is unknown there (`gone`) or the server cannot be reached just now. */
-  problem(message: string, gone: boolean): void;
+  /** The run cannot be read: it is unknown there (`gone`), the server says why not just now (`said`), or cannot be reached. */
+  problem(message: string, gone: boolean, said: boolean): void;
 }
 
 const RETRY_AFTER = 3_000; // ms
@@ -32,7 +32,8 @@ export function followRun(feed: Feed, run: string, sink: RunSink, signal: AbortS
     } catch (error) {
       if (signal.aborted || mine !== reading) return;
       const gone = error instanceof ApiError && error.status >= 400 && error.status < 500 && error.status !== 429;
-      sink.problem(error instanceof Error ? error.message : String(error), gone);
+      const said = error instanceof ApiError && error.status === 503;
+      sink.problem(error instanceof Error ? error.message : String(error), gone, said);
       if (!gone) after(RETRY_AFTER, () => void load(), signal);
     }
   };

@@ -120,5 +120,5 @@ export function quietNote({ feed, run, store, saved }: Pick<RunViewProps, 'feed'
   if (problem === null) return null;
   const other = store !== null && connection?.store != null && connection.store !== store;
   if (other) return `${trans.__('This run belongs to another store than the one of this server.')} ${shown}`;
-  return problem.gone ? `${sentence(problem.message)} ${shown}` : `${trans.__('The server cannot be reached just now; trying again.')} ${shown}`;
+  return problem.gone || problem.said ? `${sentence(problem.message)} ${shown}` : `${trans.__('The server cannot be reached just now; trying again.')} ${shown}`;
 }

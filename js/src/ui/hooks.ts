@@ -58,7 +58,7 @@ export class Frame {
 
 export interface Live {
   state: RunState | null;
-  problem: { message: string; gone: boolean } | null;
+  problem: { message: string; gone: boolean; said?: boolean } | null;
   connection: Connection | null;
 }
 
@@ -83,8 +83,8 @@ export function useRun(feed: Feed | null, run: string | null): Live {
       run,
       {
         state: state => tell({ state, problem: null }),
-        problem: (message, gone) => {
-          tell({ problem: { message, gone } });
+        problem: (message, gone, said) => {
+          tell({ problem: { message, gone, said } });
           if (gone) ended.abort(); // nothing will come: do not keep knocking
         }
       },
