@@ -47,6 +47,7 @@ class Lab(ServerProcess):
     """``jupyter lab`` or ``jupyter notebook`` with folders, a store, a port and a token of its own."""
 
     app = "lab"
+    patience = 60.0  # s for a server to come up
 
     @property
     def notebooks(self) -> Path:
@@ -68,7 +69,7 @@ class Lab(ServerProcess):
         self.start(["-m", module, "--config", str(self.home / "server.py")], **more)
         if wait:
             try:
-                until(self._ready, 60)
+                until(self._ready, self.patience)
             except AssertionError as error:
                 raise AssertionError(f"{error}\n{self.said()}") from None
         return self

@@ -21,12 +21,13 @@ from collections.abc import Callable, Iterator
 
 from conftest import SWITCHES
 from desk import Desk
-from lab import RESULTS, SLOW, Lab, Notebook, chromium, end_kernels
+from lab import RESULTS, Lab, Notebook, chromium, end_kernels
 from playwright.sync_api import Error, Locator, expect, sync_playwright
 from processes import clear, scratch, until
 from witness import Console, Heap, disagreement, processes_of
 
 LARGE = 2_000
+SLOW = 300_000  # ms; a session is to find faults, not slow machines
 LOG_LINES, LOG_LINE = 10_737_419, 100  # a GiB of lines with their number
 MOST_GROWTH = 1.0  # MB of heap per minute
 MOST_HEAP = 400.0  # MB
@@ -130,7 +131,7 @@ class Session:
         at = self.names.index(name)
         before = self.notebook.page.evaluate(_RUN_OF, at)
         self._execute(name)
-        run = until(lambda: (new := self.notebook.page.evaluate(_RUN_OF, at)) != before and new)
+        run = until(lambda: (new := self.notebook.page.evaluate(_RUN_OF, at)) != before and new, SLOW / 1000)
         self.done["runs"] += 1
         return str(run), self.view(name)
 
@@ -147,7 +148,7 @@ class Session:
 
     def finish(self, view: Locator, run: str, state: str) -> None:
         expect(view.locator(".jp-wattle-title .jp-wattle-state")).to_have_text(state, timeout=SLOW)
-        self.lab.ended(run)
+        self.lab.ended(run, SLOW / 1000)
         self.agree(view, run)
 
     def agree(self, view: Locator, run: str) -> None:
@@ -272,7 +273,7 @@ class Session:
         run, view = self.start("large")
         self.desk.command("wattle:open-run", run=run)
         all_done = re.compile(rf"^{LARGE:,} of {LARGE:,} tasks")
-        expect(view.locator(".jp-wattle-counts")).to_have_text(all_done, timeout=180_000)
+        expect(view.locator(".jp-wattle-counts")).to_have_text(all_done, timeout=SLOW)
         self.finish(view, run, "completed")
         self.agree(self.desk.run_page, run)
         self.desk.command("application:close")
@@ -281,13 +282,13 @@ class Session:
         run, view = self.start("gigabyte")
         size = LOG_LINES * LOG_LINE
         path = f"runs/{run}/tasks/write/logs?offset=-1&limit=4"
-        until(lambda: self.lab.get(path)["size"] == size, 120)
+        until(lambda: self.lab.get(path)["size"] == size, SLOW / 1000)
         self.finish(view, run, "completed")
         view.locator("[data-task=write]").click()
         lines = view.locator(".jp-wattle-log-line")
         expect(lines.last).to_contain_text(f"line {LOG_LINES - 1:08d}", timeout=SLOW)
         view.locator(".jp-wattle-log-lines").evaluate(_TO_MIDDLE)
-        numbers = until(lambda: middle(lines.all_text_contents()))
+        numbers = until(lambda: middle(lines.all_text_contents()), 60)
         wanted = list(range(numbers[0], numbers[0] + len(numbers)))
         if numbers != wanted:
             self.faults.append(f"the middle of a large log shows the lines {numbers[:40]}")
@@ -439,6 +440,8 @@ def main(words: list[str]) -> int:
     with scratch() as folder, sync_playwright() as playwright:
         lab = Lab(folder / "home", folder / "s")
         try:
+            lab.patience = SLOW / 1000
+            expect.set_options(timeout=SLOW)
             lab.launch()
             (lab.notebooks / "gigabyte.py").write_text(GIGABYTE)
             browser = playwright.chromium.launch(executable_path=chromium(), args=SWITCHES)
@@ -446,6 +449,7 @@ def main(words: list[str]) -> int:
             notebook = Notebook(lab, browser, lab.write("session", *CELLS.values()))
             desk = Desk(lab, browser, "desk")
             for page in (notebook.page, desk.page):
+                page.set_default_timeout(SLOW)
                 console.listen(page)
             notebook.open()
             desk.open()

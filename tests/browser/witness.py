@@ -149,7 +149,7 @@ def disagreement(lab: Lab, view: Locator, run: str) -> str | None:
         return shown == wanted
 
     try:
-        until(same, 15)
+        until(same, 60)
     except AssertionError:
         wrong = {name: (shown["tasks"].get(name), state) for name, state in wanted["tasks"].items()}
         wrong = {name: both for name, both in wrong.items() if both[0] != both[1]}
