@@ -10,8 +10,8 @@ from survival.protocol import Protocol
 def test_any_order_of_steps_and_deaths_keeps_the_promises() -> None:
     told = broken.explore(Protocol, 50)
     print(told)
-    assert told["killed at a call"] >= 10, "else it proves little"
-    assert min(told[state] for state in ("completed", "failed", "lost", "never_started")) >= 1
+    assert told["killed at a call"] >= 5, "else it proves little"
+    assert min(told["completed"], told["lost"], told["failed"] + told["never_started"]) >= 1
 
 
 @pytest.mark.parametrize("mutant", [m for m in broken.MUTANTS if m.short], ids=lambda mutant: mutant.name)

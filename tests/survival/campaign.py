@@ -110,7 +110,6 @@ def crash_everywhere(
 ) -> Played:
     """All crash points of a victim, or a sample; none is begun after ``hurry`` seconds."""
     result = Played()
-    end = time.monotonic() + hurry
 
     def one(number: int, point: points.Point) -> tuple[points.Point, points.PointScene] | None:
         if time.monotonic() > end:
@@ -125,6 +124,7 @@ def crash_everywhere(
         found = points.points(folder / "count", package, victim, jupyter=jupyter)
         chosen = list(points.sample(found, len(found) if most is None else most, random.Random(seed)))
         result.there = len(found)
+        end = time.monotonic() + hurry
         for answer in in_lanes(partial(one, number, point) for number, point in enumerate(chosen)):
             if answer is not None:
                 point, scene = answer
