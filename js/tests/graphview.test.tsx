@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { detailOf, taskRun } from './fakes';
 import { frames, staged } from './stage';
 
@@ -167,6 +167,43 @@ describe('boxes of many', () => {
     expect(page.all('.jp-wattle-node')).toHaveLength(42);
     await page.click(page.button('Group'));
     expect(page.all('.jp-wattle-node')).toHaveLength(3);
+  });
+});
+
+describe('a picture of very many boxes', () => {
+  const many = () => {
+    const tasks = Array.from({ length: 400 }, (_, i) => taskRun(`t${i}`, i === 1 ? 'failed' : 'completed'));
+    return detailOf(tasks, [['t0', 't1'], ['t0', 't2'], ['t1', 't3']]);
+  };
+
+  test('has a button where the keys are, which walks along edges and opens', async () => {
+    const page = stage(many());
+    await page.show();
+    await vi.waitFor(() => page.button('Group'));
+    await page.click(page.button('Group'));
+    await vi.waitFor(() => page.find('canvas[role=img]'));
+    const here = (): HTMLElement => page.find('button[data-spot]');
+    expect(here().getAttribute('aria-label')).toBe('t0 · completed');
+    here().focus();
+    await page.press(here(), 'ArrowRight');
+    expect(here().getAttribute('aria-label')).toBe('t1 · failed');
+    expect(document.activeElement).toBe(here());
+    await page.press(here(), 'ArrowRight');
+    expect(here().getAttribute('aria-label')).toBe('t3 · completed');
+    await page.press(here(), 'Enter');
+    expect(page.find('.jp-wattle-panel').getAttribute('aria-label')).toBe('Task t3');
+  });
+
+  test('is searched like the other', async () => {
+    const page = stage(many());
+    await page.show();
+    await vi.waitFor(() => page.button('Group'));
+    await page.click(page.button('Group'));
+    await vi.waitFor(() => page.find('canvas[role=img]'));
+    await page.press(page.find('button[data-spot]'), '/');
+    await page.type(page.find('.jp-wattle-find input'), 't39');
+    expect(page.find('.jp-wattle-find [role=status]').textContent).toBe('1 of 11');
+    expect(page.find('button[data-spot]').getAttribute('aria-label')).toBe('t39 · completed');
   });
 });
 
