@@ -26,7 +26,7 @@ export const PLAIN: Style = Object.freeze({});
 // CSI with its final byte; OSC, DCS, PM, APC up to BEL or ST; an escape cut off at the end; other
 // two-character escapes; lone control characters
 const ESCAPE =
-  /\x1b\[([0-9;:<=>?]*)[ -/]*([@-~])|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\|$)|\x1b\[?[0-9;:<=>?]*$|\x1b[ -/]*[0-~]|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]/g;
+  /\x1b\[([0-9;:<=>?]*)[ -/]*([@-~])|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\|$)|\x1b\[?[0-9;:<=>?]*$|\x1b[ -/]*[0-~]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]/g;
 
 /** One line (without its line feed) as spans, and the style in which the next line begins. */
 export function parseLine(line: string, start: Style = PLAIN): { spans: Span[]; end: Style } {
