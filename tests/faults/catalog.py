@@ -58,7 +58,7 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "errors": Fault(
         "the Nth write, fsync, rename, link ... of server and keeper fails with EIO or ENOSPC; all of one kind fail",
-        lambda folder: injection.play(folder, 1, 8),
+        lambda folder: injection.play(folder, 1, 6),
         lambda folder: injection.play(folder, 1),
         injection.cannot,
     ),
@@ -70,13 +70,13 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "stopped": Fault(
         "server, keeper, tasks stand still",
-        lambda folder: stopped.play(folder, 1.0),
+        lambda folder: stopped.play(folder, 0.5),
         lambda folder: stopped.play(folder, 60.0),
     ),
     "clock": Fault(
         "the wall clock is set by two days, back and forth, and goes over to summer time",
-        lambda folder: clock.play(folder, 1),
-        lambda folder: clock.play(folder, len(clock.STEPS)),
+        lambda folder: clock.play(folder, (-clock.DAYS,), summer=False),
+        clock.play,
         _no_faketime,
     ),
     "suspend": Fault(
@@ -99,7 +99,7 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "corruption": Fault(
         "the database is damaged at a random place, cut short, empty or gone",
-        lambda folder: corruption.play(folder, 24),
+        lambda folder: corruption.play(folder, 16),
         lambda folder: corruption.play(folder, 500),
     ),
     "storm": Fault(
@@ -109,7 +109,7 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "recovery": Fault(
         "a server is killed with 100 attempts running, and one of them ends; a store with 10,000 runs is opened",
-        lambda folder: recovery.play(folder, 20, 500),
+        lambda folder: recovery.play(folder, 20, 200),
         lambda folder: recovery.play(folder, 100, 10_000),
     ),
 }

@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -23,8 +23,8 @@ from wattle_jupyter.host import process
 
 DAYS = 2 * 86_400
 STEPS = (DAYS, -DAYS, -DAYS, DAYS)
-BEFORE_SUMMER = 1774745990
-"""Seconds since 1970: ten seconds before Berlin's clocks went from 2:00 to 3:00 on 29 March 2026."""
+BEFORE_SUMMER = 1774745998
+"""Seconds since 1970: two seconds before Berlin's clocks went from 2:00 to 3:00 on 29 March 2026."""
 
 
 @dataclass
@@ -68,8 +68,8 @@ class Clock:
         }
 
 
-def play(folder: Path, steps: int = len(STEPS)) -> Figures:
-    """Set the clock in the middle of runs: by days, there and back, and over the change to summer time."""
+def play(folder: Path, steps: Sequence[int] = STEPS, *, summer: bool = True) -> Figures:
+    """Set the clock in the middle of runs: by these seconds, one after the other, and over to summer time."""
     store, figures, clock = folder / "store", Figures(), Clock(folder / "clock")
     server, work = Patient(folder / "home", store), Work(folder)
     (work.folder / "flaky.sh").write_text("#!/bin/sh\n[ -e flag ] && exit 0\ntouch flag; exit 1\n")
@@ -77,9 +77,11 @@ def play(folder: Path, steps: int = len(STEPS)) -> Figures:
     server.launch_here(**clock.environment)
     try:
         ahead = 0
-        for step in [*STEPS[:steps], BEFORE_SUMMER - int(time.time()) - ahead]:
-            ahead = ahead + step if step in STEPS else step
+        for step in steps:
+            ahead += step
             _jump(server, work, clock, ahead, figures)
+        if summer:
+            _jump(server, work, clock, BEFORE_SUMMER - int(time.time()), figures)
         clock.set(0)
         server.end()
         figures.wrong += work.after(store)
@@ -165,7 +167,7 @@ def suspend(folder: Path) -> Figures:
     server, work = Patient(folder / "home", store, prefix), Work(folder)
     server.launch_here()
     try:
-        spec = work.spec(tasks=3, lines=3, nap=3.0)
+        spec = work.spec(tasks=3, lines=3, nap=1.5)
         for task in spec["tasks"].values():
             task["timeout"] = 60
         run = str(server.post("runs", {"spec": spec})["id"])
