@@ -76,7 +76,7 @@ async def test_an_executor_that_is_down_fails(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    ("free", "state", "ready"), [(100 << 20, "degraded", True), (1 << 20, "failed", False), (4 << 30, "ok", True)]
+    ("free", "state", "ready"), [(100 << 20, "degraded", True), (1 << 19, "failed", False), (4 << 30, "ok", True)]
 )
 def test_little_space_degrades_and_none_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, state: str, ready: bool
