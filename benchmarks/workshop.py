@@ -70,11 +70,15 @@ def spawn_loop(folder: Path) -> Path:
     return path
 
 
-def venv(name: str, *packages: str) -> Path:
-    """The interpreter of a virtual environment with these packages, made once."""
+def venv(name: str, *packages: str, forced: Sequence[str] = ()) -> Path:
+    """The interpreter of a virtual environment with these packages, made once.
+
+    ``forced`` are installed last, whatever the others want: a peer that breaks with the newest of a library.
+    """
     folder = VENVS / name
     python, stamp = folder / "bin" / "python", folder / "packages"
-    if stamp.exists() and stamp.read_text() == "\n".join(packages):
+    wanted = "\n".join((*packages, *forced))
+    if stamp.exists() and stamp.read_text() == wanted:
         return python
     print(f"setting up {folder.relative_to(ROOT)} with {', '.join(packages)}", flush=True)
     shutil.rmtree(folder, ignore_errors=True)
@@ -86,9 +90,12 @@ def venv(name: str, *packages: str) -> Path:
             subprocess.run([sys.executable, "-m", "venv", folder], check=True)
             install = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *packages]
         subprocess.run(install, check=True, env=environment(), stdin=subprocess.DEVNULL)
+        if forced:
+            head = install[: len(install) - len(packages)]
+            subprocess.run([*head, "--no-deps", *forced], check=True, env=environment(), stdin=subprocess.DEVNULL)
     except subprocess.CalledProcessError as error:
         raise CannotRun(f"{' '.join(packages)} cannot be installed (exit code {error.returncode})") from error
-    stamp.write_text("\n".join(packages))
+    stamp.write_text(wanted)
     return python
 
 

@@ -37,14 +37,16 @@ class Peer:
     least: float | None = None
     most: float | None = None
     rounds: int = 5
+    forced: tuple[str, ...] = ()
 
 
+_FOR_PREFECT = ("fastapi==0.124.4", "starlette==0.50.0")  # its own server fails with newer ones
 PEERS = (
     Peer("doit", ("doit==0.37.0",), "with_doit.py", most=1.0),
     Peer("Parsl", ("parsl==2026.10.26",), "with_parsl.py", least=1.5),
     Peer("dask.distributed", ("distributed==2026.8.0",), "with_dask.py", least=2.5),
     Peer("Luigi", ("luigi==3.8.1",), "with_luigi.py", least=10, rounds=3),
-    Peer("Prefect", ("prefect==3.8.8", "fastapi<0.125", "starlette<1"), "with_prefect.py", least=10, rounds=3),
+    Peer("Prefect", ("prefect==3.8.8",), "with_prefect.py", least=10, rounds=3, forced=_FOR_PREFECT),
     Peer("Snakemake", ("snakemake==9.27.1",), "with_snakemake.py", least=15, rounds=2),
     Peer("Dagster", ("dagster==1.13.27",), "with_dagster.py", least=15, rounds=2),
 )
@@ -74,12 +76,14 @@ def guarded(measure: Callable[[], list[Row]], name: str) -> list[Row]:
 
 
 def beside(options: Options, peer: Peer, dag: dags.Dag, work: str) -> list[Row]:
-    python = workshop.venv(peer.script.removeprefix("with_").removesuffix(".py"), *peer.packages)
+    python = workshop.venv(peer.script.removeprefix("with_").removesuffix(".py"), *peer.packages, forced=peer.forced)
     file = dags.write_text(dag, options.fresh("dag") / "dag.txt")
+
+    home = options.fresh("home")  # the same each time: databases are made once
 
     def theirs() -> float:
         folder = options.fresh(peer.name.lower())
-        env = workshop.environment(HOME=str(folder), PATH=f"{python.parent}:{os.environ['PATH']}")
+        env = workshop.environment(HOME=str(home), PATH=f"{python.parent}:{os.environ['PATH']}")
         return workshop.timed([python, _HERE / peer.script, file, "2"], cwd=folder, env=env)
 
     candidates: dict[str, pairing.Measure] = {"wattle": partial(whole, options, file), peer.name: theirs}

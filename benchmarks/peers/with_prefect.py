@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 os.environ.update(
-    PREFECT_HOME=str(Path("prefect").absolute()),
+    PREFECT_HOME=str(Path.home() / "prefect"),
     PREFECT_LOGGING_LEVEL="CRITICAL",
     PREFECT_SERVER_ANALYTICS_ENABLED="0",
+    PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS="120",
 )
 
 from prefect import flow, task
