@@ -1,4 +1,4 @@
-/** The graph of the product, layout included: it takes no places from others. */
+/** The graph of the product, layout included: it takes no places from others. Tasks that are alike do not share a box, as elsewhere. */
 import { render } from 'preact';
 import { useState } from 'preact/hooks';
 import type { TaskRunView } from '../../../js/src/core/wire';
@@ -20,7 +20,7 @@ function App({ given }: { given: Given }) {
   change = setTasks;
   return (
     <div class="jp-wattle-run">
-      <Graph tasks={tasks} edges={given.edges} selected={null} onSelect={() => undefined} label="Tasks" height={700} />
+      <Graph tasks={tasks} edges={given.edges} selected={null} onSelect={() => undefined} label="Tasks" height={700} apart />
     </div>
   );
 }

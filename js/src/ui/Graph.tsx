@@ -28,6 +28,8 @@ export interface GraphProps {
   label: string;
   /** px; as much as the graph needs if it is left out, and the wheel scrolls the page then. */
   height?: number;
+  /** At first every task has a box of its own, also where tasks are alike. */
+  apart?: boolean;
 }
 
 /**
@@ -36,7 +38,7 @@ export interface GraphProps {
  */
 export function Graph(props: GraphProps) {
   const { tasks, edges } = props;
-  const [split, setSplit] = useState(false);
+  const [split, setSplit] = useState(props.apart ?? false);
   const { scene, room } = useScene(tasks, edges, split);
   const [box, width] = useWidth<HTMLDivElement>();
   const space = width || 800;
