@@ -196,6 +196,29 @@ def test_what_was_queued_when_the_keeper_died_runs_once(store: Path, tmp_path: P
     play(store, scene)
 
 
+def test_what_is_submitted_before_a_new_keeper_obeys_waits_and_runs_once(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(watcher: Watcher) -> None:
+        executor = local(watcher)
+        attempt = spec(shell=f"echo x >> {tmp_path}/ran")
+        greet, states = executor._greet, []
+
+        async def greet_and_submit() -> dict[str, object]:
+            hello = await greet()
+            await executor.submit([attempt])
+            return hello
+
+        monkeypatch.setattr(executor, "_greet", greet_and_submit)
+        monkeypatch.setattr(executor, "_set_state", lambda state, reason="": states.append((state, reason)))
+        kill(executor.keeper_pid)
+        assert (await watcher.end(attempt.id)).code == 0
+        assert (tmp_path / "ran").read_text() == "x\n"
+        assert [state for state, _ in states if state == "down"] == [], states
+
+    play(store, scene)
+
+
 def test_what_an_earlier_server_queued_is_settled_when_the_keeper_dies_before_its_start(store: Path) -> None:
     async def main() -> None:
         busy, waiting = spec("sleep", "1000"), spec("true")

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from survival.client import BriefUser
 from survival.machine import Machine
-from survival.scene import Scene, Tally
+from survival.scene import PATIENCE, Scene, Tally
 from survival.workload import Sampler
 
 CALLS = (
@@ -122,7 +122,7 @@ class PointScene(Scene):
 
     def _until_all_ended(self) -> None:
         """Until user and runs are done; a server that was killed is looked at and followed by a sound one."""
-        end = time.monotonic() + 120
+        end = time.monotonic() + PATIENCE
         while self.user.is_alive() or not self._at_rest():
             if not self.machine.serving and not self.fired:
                 self._revive()
