@@ -99,7 +99,7 @@ class Work:
             live.pop((run, task), None) if kind == "E" else live.update({(run, task): attempt})
 
     def _server_problems(self, server: ServerProcess, lines: int) -> Iterator[str]:
-        known = {run["id"]: run for run in server.get("runs?page_size=200")["data"]}
+        known = {run["id"]: run for run in _all_runs(server)}
         yield from (f"run {run} was accepted and is not known" for run in self.account.runs if run not in known)
         for id, run in known.items():
             if run["state"] != "completed":
@@ -114,6 +114,15 @@ class Work:
         """What is wrong in a store that nobody owns any more."""
         problems = [f"still runs: {words}" for words in left_over(store, self.folder)]
         return problems + database_problems(store, self.folder.parent / "copy")
+
+
+def _all_runs(server: ServerProcess) -> Iterator[dict[str, Any]]:
+    pages, page = 1, 0
+    while page < pages:
+        page += 1
+        found = server.get(f"runs?page_size=200&page={page}")
+        pages = found["pagination"]["total_pages"]
+        yield from found["data"]
 
 
 def database_problems(store: Path, copy: Path) -> list[str]:
