@@ -1,4 +1,4 @@
-import { useEffect, useMemo, useRef, useState, type MutableRef } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useMemo, useRef, useState, type MutableRef } from 'preact/hooks';
 import { plainText, type Span } from '../core/ansi';
 import type { Feed } from '../core/feed';
 import { bytes, count } from '../core/format';
@@ -56,12 +56,18 @@ export function Log({ feed, run, task, attempt, follow: startFollowing, start = 
   const [said, say] = useSaid();
   const [box, width] = useWidth<HTMLDivElement>();
   useOwnKeys(box);
+  const [landing, land] = useState<number | null>(null);
   const [log, version] = useLog(feed, of, start, byte => {
-    setFollow(false);
-    scroller.current?.begin(byte);
-    scroller.current?.show(byte, true);
+    if (byte !== null) setFollow(false);
+    land(byte ?? (follow ? null : (reader.window.lines.at(-1)?.offset ?? null)));
   });
   const { reader, hits, clock } = log;
+  useLayoutEffect(() => {
+    if (landing === null || scroller.current === null || reader.window.indexOf(landing) < 0) return;
+    scroller.current.begin(landing); // only now is there something that can be scrolled
+    scroller.current.show(landing, true);
+    land(null);
+  });
   const url = feed.logUrl(of);
   const page = useMemo(() => (url === null ? null : findPage()), [url]);
 

@@ -7,7 +7,7 @@ import type { LogLine } from '../core/logwindow';
 import type { MarkedSpan } from '../core/marks';
 import { splitSpans } from '../core/wrap';
 import { LogScroller } from './logscroller';
-import { selectedText, textOf, type TextPlace } from './logselection';
+import { sameRange, selectAgain, selectedText, textOf, type TextPlace } from './logselection';
 import { Spans } from './LogRow';
 
 interface Props {
@@ -43,6 +43,7 @@ export function LogRows(props: Props) {
   useLayoutEffect(() => {
     if (box.current === null || inner.current === null || rows.current === null) return;
     scroller.place(box.current, inner.current, rows.current, sight.first);
+    if (selected !== null && !sameRange(selected, selectedText(box.current))) selectAgain(box.current, selected);
     const { from, to } = scroller.bytes();
     props.onSight(from, to);
   });

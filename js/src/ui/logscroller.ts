@@ -67,7 +67,10 @@ export class LogScroller {
 
   /** What is to be drawn now. */
   look(wrap: number | null, follow: boolean): Sight {
-    this.layout = new LogLayout(this.reader.window, wrap);
+    const { window } = this.reader;
+    this.layout = new LogLayout(window, wrap);
+    // what was at the top is not here any longer
+    if (window.length > 0 && window.indexOf(this.anchor.offset) < 0) this.begin(window.start);
     if (follow && this.reader.atEnd) this.setTop(this.layout.rows * ROW - this.height);
     const at = this.at();
     const first = Math.max(0, Math.floor(at / ROW) - SPARE);

@@ -12,6 +12,8 @@ export interface TextPlace {
 export interface TextRange {
   from: TextPlace;
   to: TextPlace;
+  /** It was selected from its end on. */
+  backward: boolean;
 }
 
 const ROW = '.jp-wattle-log-line';
@@ -24,7 +26,31 @@ export function selectedText(box: Element): TextRange | null {
   if (!box.contains(range.startContainer) || !box.contains(range.endContainer)) return null;
   const from = placeOf(range.startContainer, range.startOffset);
   const to = placeOf(range.endContainer, range.endOffset);
-  return from === null || to === null ? null : { from, to };
+  const backward = selection.anchorNode === range.endContainer && selection.anchorOffset === range.endOffset;
+  return from === null || to === null ? null : { from, to, backward };
+}
+
+/** Select it again: rows that move in the page lose what is selected in them. */
+export function selectAgain(box: Element, { from, to, backward }: TextRange): void {
+  const [start, end] = [pointOf(box, from), pointOf(box, to)];
+  if (start === null || end === null) return;
+  const [anchor, focus] = backward ? [end, start] : [start, end];
+  document.getSelection()?.setBaseAndExtent(anchor.node, anchor.offset, focus.node, focus.offset);
+}
+
+export const sameRange = (a: TextRange | null, b: TextRange | null): boolean => JSON.stringify(a) === JSON.stringify(b);
+
+function pointOf(box: Element, { line, part, char }: TextPlace): { node: Node; offset: number } | null {
+  const row = box.querySelector(`${ROW}[data-line="${line}"][data-part="${part}"]`);
+  if (row === null) return null;
+  const texts = document.createTreeWalker(row, NodeFilter.SHOW_TEXT);
+  let left = char;
+  for (let node = texts.nextNode(); node !== null; node = texts.nextNode()) {
+    const { length } = node.nodeValue ?? '';
+    if (left <= length) return { node, offset: left };
+    left -= length;
+  }
+  return { node: row, offset: row.childNodes.length };
 }
 
 function placeOf(node: Node, offset: number): TextPlace | null {

@@ -17,8 +17,8 @@ interface Opened extends OpenLog {
   signal: AbortSignal;
 }
 
-/** A log, read from its end on, or from `start`; and how often something of it has changed. `arrived` is told where. */
-export function useLog(feed: Feed, of: LogOf, start: LogStart | null, arrived: (byte: number) => void): [OpenLog, number] {
+/** A log, read from its end on, or from `start`; and how often something of it has changed. `arrived` is told where (null: at its end). */
+export function useLog(feed: Feed, of: LogOf, start: LogStart | null, arrived: (byte: number | null) => void): [OpenLog, number] {
   const [version, change] = useReducer<number, void>(count => count + 1, 0);
   const frame = useRef<Frame | null>(null);
   const [log, setLog] = useState<Opened>(() => opened(feed, of, () => frame.current?.ask()));
@@ -29,7 +29,7 @@ export function useLog(feed: Feed, of: LogOf, start: LogStart | null, arrived: (
     const ended = new AbortController();
     const fresh = opened(feed, of, () => drawn.ask(), ended);
     setLog(fresh);
-    void begin(fresh, start).then(byte => byte !== null && !ended.signal.aborted && landed.current(byte));
+    void begin(fresh, start).then(byte => ended.signal.aborted || landed.current(byte));
     return () => {
       ended.abort();
       drawn.stop();
