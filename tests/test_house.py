@@ -160,7 +160,7 @@ def test_a_saved_notebook_shows_no_path_and_no_id(notebook: Path) -> None:
 
 def test_the_readme_and_the_continuous_integration_name_commands_that_exist() -> None:
     said = set(re.findall(r"python3 dev\.py (\w+)", (ROOT / "README.md").read_text()))
-    assert {"demo", "test", "lab"} <= said <= {"demo", "test", "lab", "lint", "docs", "build", "clean"}
+    assert {"demo", "test", "lab"} <= said <= {"demo", "test", "lab", "bench", "lint", "docs", "build", "clean"}
     assert "python3 dev.py test" in (ROOT / ".ci" / "run").read_text()
 
 
