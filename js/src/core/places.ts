@@ -27,11 +27,6 @@ export function placesNow(names: readonly string[], edges: Links, size: Size): P
   return placed === null ? null : keep(key, placed);
 }
 
-/** The room to draw in, which does not change when `arrange` is done. */
-export function room(names: readonly string[], edges: Links, size: Size, placed: Placed | null): { width: number; height: number } {
-  return placed === null || names.length > MOST_AT_ONCE ? extent(names, edges, size) : placed;
-}
-
 /** The same places, found in slices; null if the signal ended it. */
 export async function arrange(names: readonly string[], edges: Links, size: Size, signal: AbortSignal): Promise<Placed | null> {
   const now = placesNow(names, edges, size);
