@@ -149,6 +149,7 @@ class Owned(Api):
         self.home, self.store = home, store
         self.process: subprocess.Popen[bytes]
         self.output = home / "output.txt"
+        self.patience = 30.0  # seconds until it must answer
         self.under: tuple[str, ...] = ()  # what it is started under, a tracer that keeps its pid
 
     @property
@@ -187,7 +188,7 @@ class EngineProcess(Owned):
 
     def launch(self, **more: str) -> EngineProcess:
         self.start(["-m", "wattle_jupyter", "serve", "--store", str(self.store)], **more)
-        until(self.answers)
+        until(self.answers, self.patience)
         return self
 
     def answers(self) -> bool:
@@ -219,7 +220,7 @@ class ServerProcess(Owned):
         (self.home / "server.py").write_text(_CONFIG.format(port=self.port, store=str(self.store)) + config)
         self.start(["-m", "jupyter_server", "--config", str(self.home / "server.py")], **more)
         if wait:
-            until(self._ready)
+            until(self._ready, self.patience)
         return self
 
     def _ready(self) -> bool:

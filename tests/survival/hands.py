@@ -32,9 +32,9 @@ class Crew(Machine):
     def __init__(self, folder: Path, package: Path, rng: random.Random) -> None:
         self._rng = rng
         self._chosen: Owned | None = None
+        self.full = [ServerProcess(folder / f"h{i}", folder / "s") for i in range(2)]
+        self.serve = EngineProcess(folder / "h2", folder / "s")  # gone when two full servers are there
         super().__init__(folder, package, jupyter=True)
-        self.full = [ServerProcess(folder / f"h{i}", self.store) for i in range(2)]
-        self.serve = EngineProcess(folder / "h2", self.store)  # gone when two full servers are there
 
     @property
     def server(self) -> Owned:

@@ -67,6 +67,7 @@ class Machine:
         self.path = str(package)
         self._environ = {**SETTINGS, "PYTHONPATH": self.path}
         self.server: Owned = (ServerProcess if jupyter else EngineProcess)(folder / "h", self.store)
+        self.server.patience = 120.0  # several stores at a time keep a machine busy
         self.ready = False
 
     # ------------------------------------------------------------------------------------------------ life
