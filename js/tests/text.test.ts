@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { parseLine, plainText } from '../src/core/ansi';
 import { bytes, clock, duration, elapsed } from '../src/core/format';
-import { LogLines, LONGEST_LINE } from '../src/core/log';
 import { columns, rowsOf, splitSpans } from '../src/core/wrap';
 import { trans } from '../src/core/words';
 
@@ -32,70 +31,6 @@ describe('ansi', () => {
   test('a return at the end of a line changes nothing', () => expect(plainText('done\r')).toBe('done'));
   test('text that looks like HTML stays text', () => expect(plainText('<img src=x onerror=alert(1)>')).toBe('<img src=x onerror=alert(1)>'));
   test('tabs stay', () => expect(plainText('a\tb')).toBe('a\tb'));
-});
-
-describe('log', () => {
-  const utf8 = new TextEncoder();
-  const all = (log: LogLines): string[] => Array.from({ length: log.length }, (_, i) => log.raw(i));
-
-  test('any way to cut the bytes gives the same lines', () => {
-    const text = 'first\nzwei äöü\r\n\n漢字 🎈 end\nlast';
-    const whole = utf8.encode(text);
-    for (let size = 1; size <= whole.length; size++) {
-      const log = new LogLines();
-      for (let i = 0; i < whole.length; i += size) log.add(whole.subarray(i, i + size));
-      log.finish();
-      expect(all(log).map(plainText)).toEqual(['first', 'zwei äöü', '', '漢字 🎈 end', 'last']);
-      expect(log.next).toBe(whole.length);
-    }
-  });
-  test.each([
-    ['rest of a line\nwhole\nend', 'whole|end', 15],
-    ['50 %\r 60 %\r 70 %', ' 60 %\r 70 %', 5],
-    ['no line ends here', 'no line ends here', 0]
-  ])('from the middle on it begins with the first whole line: %j', (text, expected, cut) => {
-    const log = new LogLines(undefined, 1000);
-    log.add(utf8.encode(text));
-    expect([all(log).join('|'), log.start, log.next]).toEqual([expected, 1000 + cut, 1000 + text.length]);
-  });
-  test('a character cut in two by the beginning is left out', () => {
-    const log = new LogLines(undefined, 1);
-    log.add(utf8.encode('漢字').subarray(1));
-    expect(all(log)).toEqual(['字']);
-  });
-  test('bytes that are not UTF-8 become replacement characters', () => {
-    const log = new LogLines();
-    log.add(new Uint8Array([0x61, 0xff, 0x62, 0x0a, 0xe2, 0x82]));
-    log.finish();
-    expect(all(log)).toEqual(['a\ufffdb', '\ufffd']);
-  });
-  test('an endless line is broken and nothing of it lost', () => {
-    const log = new LogLines();
-    const text = 'x'.repeat(3 * LONGEST_LINE + 7);
-    for (let i = 0; i < text.length; i += 1000) log.add(utf8.encode(text.slice(i, i + 1000)));
-    expect(all(log).every(line => line.length <= LONGEST_LINE)).toBe(true);
-    expect(all(log).join('')).toBe(text);
-  });
-  test('old lines are forgotten beyond the limit, and counted', () => {
-    const log = new LogLines(1_000);
-    for (let i = 0; i < 500; i++) log.add(utf8.encode(`line ${String(i).padStart(4, '0')}\n`));
-    expect(log.length).toBeLessThanOrEqual(101);
-    expect(log.length + log.dropped).toBe(500);
-    expect(log.raw(log.length - 1)).toBe('line 0499');
-  });
-  test('a colour goes on over the end of the line until it is reset', () => {
-    const log = new LogLines();
-    log.add(utf8.encode('\x1b[31mred\nstill\x1b[0m\nplain\n'));
-    expect([0, 1, 2].map(i => log.spans(i)[0]?.style)).toEqual([{ fg: 1 }, { fg: 1 }, {}]);
-    expect(log.spans(1)[0]?.style).toEqual({ fg: 1 });
-  });
-  test('a progress bar that rewrites its line for hours stays one short line', () => {
-    const log = new LogLines();
-    for (let i = 0; i < 5_000; i++) log.add(utf8.encode(`\rstep ${i} of 5000`));
-    expect(log.length).toBe(1);
-    expect(log.raw(0).length).toBeLessThan(LONGEST_LINE);
-    expect(plainText(log.raw(0))).toBe('step 4999 of 5000');
-  });
 });
 
 describe('wrap', () => {

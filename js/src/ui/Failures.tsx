@@ -1,8 +1,8 @@
 import { useEffect, useState } from 'preact/hooks';
 import type { Feed } from '../core/feed';
 import { count, plainReason } from '../core/format';
-import { LogLines } from '../core/log';
-import type { TaskRunView } from '../core/wire';
+import { LogWindow } from '../core/logwindow';
+import type { LogLinesPage, TaskRunView } from '../core/wire';
 import { trans } from '../core/words';
 import { Act, Problem, useActs, type Doing } from './Act';
 import { LogRow } from './LogRow';
@@ -75,21 +75,21 @@ function Failure({ feed, run, task, readOnly, doing, onOpen }: Props & { task: T
   );
 }
 
-function lastOf(lines: LogLines): number[] {
+function lastOf(lines: LogWindow): number[] {
   const shown = Math.min(LINES, lines.length);
   return Array.from({ length: shown }, (_, i) => lines.length - shown + i);
 }
 
-function useLastLines(feed: Feed | null, run: string, { task, attempt }: TaskRunView): LogLines | null {
-  const [lines, setLines] = useState<LogLines | null>(null);
+function useLastLines(feed: Feed | null, run: string, { task, attempt }: TaskRunView): LogWindow | null {
+  const [lines, setLines] = useState<LogWindow | null>(null);
   useEffect(() => {
     setLines(null);
     if (feed === null || attempt === null) return undefined;
     const ended = new AbortController();
-    feed.logPage({ run, task, attempt }, -BYTES, BYTES, ended.signal).then(
+    feed.logAsk<LogLinesPage>({ run, task, attempt }, 'lines', { before: 'end', limit: String(BYTES) }, ended.signal).then(
       page => {
-        const read = new LogLines(undefined, page.offset);
-        read.add(new TextEncoder().encode(page.text));
+        const read = new LogWindow();
+        read.show(page);
         if (!ended.signal.aborted) setLines(read);
       },
       () => undefined // the reason stands there without it; the log, when opened, says what is wrong
