@@ -287,6 +287,22 @@ def test_following_yields_to_who_scrolls_and_says_how_to_come_back(lab: Lab, des
     sees(lines, "600")
 
 
+def test_a_log_is_followed_on_in_another_theme(lab: Lab, open_notebook: Open) -> None:
+    cell = """%%wattle logtheme
+a: 'i=0; while [ ! -e logtheme-go ]; do i=$((i+1)); echo line $i; sleep 0.05; done; echo over'"""
+    notebook = open_notebook(lab, "%load_ext wattle_jupyter", cell, "%wattle run logtheme")
+    notebook.run_all()
+    log = notebook.open_log("a")
+    expect(log.get_by_text("line 40", exact=True)).to_be_visible()
+    for theme in ("Dark", "Light"):  # the page is hidden for a moment, and hidden boxes say that they are scrolled
+        notebook.theme(theme)
+        later = lab.get(f"runs/{notebook.run}/tasks/a/logs?offset=-1&limit=4")["size"] // len("line 40\n") + 20
+        expect(log.get_by_text(f"line {later}", exact=True)).to_be_visible()
+    (lab.notebooks / "logtheme-go").touch()
+    expect(log.get_by_text("over", exact=True)).to_be_visible()
+    expect(log.get_by_role("button", name="Not following")).to_have_count(0)
+
+
 def test_the_log_fits_narrow_dark_and_contrasting_pages(lab: Lab, open_notebook: Open) -> None:
     styles = r"\033[1;38;5;208mbold orange\033[0m \033[3;4;34mleaning\033[0m \033[7mreverse\033[0m\n"
     text = f"printf '{styles}'; seq 1 40; echo a long line $(seq 1 40)"

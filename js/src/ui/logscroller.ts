@@ -166,6 +166,7 @@ export class LogScroller {
   }
 
   private scrolled(box: HTMLElement): void {
+    if (box.clientHeight === 0) return; // hidden, as while a theme is changed: nobody scrolled, and it will stand where it stood
     const top = box.scrollTop;
     const moved = top - this.top;
     if (Math.abs(moved) < 1) return;
