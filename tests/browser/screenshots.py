@@ -8,8 +8,10 @@ Twice as many pixels as points, reduced to 256 colours; light and dark.
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -18,11 +20,12 @@ from desk import Desk
 from lab import ROOT, Lab, Notebook, chromium, running
 from PIL import Image
 from playwright.sync_api import Browser, Locator, expect, sync_playwright
-from processes import clear, scratch, until
+from processes import clear, environment, scratch, until
 
 IMAGES = ROOT / "docs" / "images"
 STEPS = Path(__file__).parent / "forecast" / "steps.py"
 LARGEST = 300_000  # bytes
+PATIENCE = 600_000  # ms
 WINDOW = {"width": 1360, "height": 850}
 
 FORECAST = """%%wattle forecast
@@ -46,7 +49,7 @@ AIR = {
     "sensors": "echo 2204 sensors",
     "stations": "echo 31 stations",
     "join": {"run": "echo joined", "needs": ["sensors", "stations"]},
-    "ozone": {"run": "python steps.py ozone", "needs": ["join"]},
+    "ozone": {"run": f"{sys.executable} steps.py ozone", "needs": ["join"]},
     "particles": {"run": "echo 11.4 µg/m³", "needs": ["join"]},
     "map": {"run": "echo drawn", "needs": ["ozone", "particles"]},
     "alerts": {"run": "echo none", "needs": ["ozone"]},
@@ -71,7 +74,7 @@ def prepare(lab: Lab) -> None:
         if state == "cancelled":
             lab.running(run, "search")
             lab.post(f"runs/{run}/cancel")
-        assert lab.ended(run)["state"] == state
+        assert lab.ended(run, PATIENCE / 1000)["state"] == state
 
 
 def keep(picture: bytes, name: str) -> None:
@@ -98,13 +101,12 @@ def shoot(page: Notebook, name: str) -> None:
 
 def training(view: Locator, epoch: int = 30) -> None:
     """Wait until the neural net is half way, in the log that is open."""
-    expect(view.locator("[data-task=train_neural_net].jp-mod-running").first).to_be_visible(timeout=120_000)
+    expect(view.locator("[data-task=train_neural_net].jp-mod-running").first).to_be_visible(timeout=PATIENCE)
     view.locator(".jp-wattle-node[data-task=train_neural_net]").click()
-    expect(view.get_by_text(f"epoch {epoch:3d}/120").first).to_be_visible(timeout=120_000)
+    expect(view.get_by_text(f"epoch {epoch:3d}/300").first).to_be_visible(timeout=PATIENCE)
 
 
-def in_the_cell(lab: Lab, browser: Browser) -> str:
-    """Returns the run, which goes on."""
+def in_the_cell(lab: Lab, browser: Browser) -> None:
     path = lab.write("forecast", "%load_ext wattle_jupyter", FORECAST, "%wattle run forecast")
     notebook = Notebook(lab, browser, path, viewport=WINDOW, device_scale_factor=2)
     notebook.open()
@@ -113,23 +115,36 @@ def in_the_cell(lab: Lab, browser: Browser) -> str:
     training(notebook.view)
     notebook.view.scroll_into_view_if_needed()
     shoot(notebook, "cell")
-    run = notebook.run
+    lab.post(f"runs/{notebook.run}/cancel")
     notebook.close()
-    return run
 
 
-def at_the_desk(lab: Lab, browser: Browser, run: str) -> None:
-    """The page of a run that goes on, the list beside it; then the page of one that failed."""
+def at_the_desk(lab: Lab, browser: Browser) -> None:
+    """The page of a run that goes on, the list beside it."""
     desk = Desk(lab, browser, "desk", viewport=WINDOW, device_scale_factor=2)
     desk.open()
     desk.show()
     desk.width(300)
+    started = [sys.executable, "-m", "wattle_jupyter", "run", "forecast", "--json"]
+    env = environment(lab.home, WATTLE_STORE__DIR=str(lab.store))
+    said = subprocess.run(started, env=env, cwd=lab.notebooks, check=True, capture_output=True)
+    run = json.loads(said.stdout)["run"]
     desk.command("wattle:open-run", run=run)
     desk.page.evaluate(_NO_LAUNCHER)
     training(desk.run_page)
     shoot(desk, "run")
+    lab.post(f"runs/{run}/cancel")
+    desk.close()
+
+
+def at_a_failure(lab: Lab, browser: Browser) -> None:
+    desk = Desk(lab, browser, "failure", viewport=WINDOW, device_scale_factor=2)
+    desk.open()
+    desk.show()
+    desk.width(300)
     failed = lab.get("runs?status=failed")["data"][0]["id"]
     desk.command("wattle:open-run", run=failed)
+    desk.page.evaluate(_NO_LAUNCHER)
     expect(desk.run_page.get_by_text("KeyError").first).to_be_visible()
     shoot(desk, "failure")
     desk.close()
@@ -138,12 +153,16 @@ def at_the_desk(lab: Lab, browser: Browser, run: str) -> None:
 def main() -> int:
     with scratch() as folder, sync_playwright() as playwright:
         lab = Lab(folder / "home", folder / "s")
+        lab.patience = PATIENCE / 1000
+        expect.set_options(timeout=PATIENCE)
         os.environ.update({"LOGNAME": "ada", "USER": "ada"})
         with running(lab, clear):
             until(lambda: lab.get("health")["ready"])
             prepare(lab)
             browser = playwright.chromium.launch(executable_path=chromium(), args=SWITCHES)
-            at_the_desk(lab, browser, in_the_cell(lab, browser))
+            in_the_cell(lab, browser)
+            at_the_desk(lab, browser)
+            at_a_failure(lab, browser)
             browser.close()
     return 0
 

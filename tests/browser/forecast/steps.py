@@ -10,7 +10,7 @@ import pandas as pd
 
 DATA = Path("data")
 PACE = 0.5  # s for an epoch, so that there is time to look
-BLUE, DIM, GREEN, YELLOW, PLAIN = "\033[34m", "\033[2m", "\033[32m", "\033[33m", "\033[0m"
+BLUE, DIM, GREEN, RED, YELLOW, PLAIN = "\033[34m", "\033[2m", "\033[32m", "\033[1;31m", "\033[33m", "\033[0m"
 
 
 def say(text: str, level: str = f"{BLUE}INFO{PLAIN} ") -> None:
@@ -73,7 +73,7 @@ def train(kind: str) -> None:
     keep(kind, models[kind].fit(x, y))
 
 
-def epochs(count: int = 120) -> object:
+def epochs(count: int = 300) -> object:
     from sklearn.neural_network import MLPRegressor  # noqa: PLC0415
 
     x, y, later_x, later_y = halves()
@@ -109,6 +109,9 @@ def ozone() -> None:
     table = local_data.seattle_weather()
     say(f"{len(table):,} days")
     say("no unit is given for ozone, taken as ppb", f"{YELLOW}WARN{PLAIN} ")
+    if "ozone" not in table:
+        say(f"{GREEN}there are{PLAIN} {', '.join(table)}")
+        sys.exit(f"{RED}KeyError{PLAIN}: no column 'ozone' in the table of the weather")
     say(f"{table['ozone'].mean():.1f} ppb")
 
 
