@@ -395,6 +395,19 @@ def test_stopping_one_that_the_executor_has_in_hand_stops_only_that() -> None:
     assert states(live)["c"] == "queued"
 
 
+def test_what_cannot_be_prepared_is_in_nobodys_hand() -> None:
+    def refuse(live: LiveRun, task: Task) -> None:
+        if task.name == "b":
+            raise Conflict("param x has no value")
+
+    bench = brief(slots=1, ahead=2)
+    bench.machine.prepare = refuse
+    live = bench.submit({n: {"run": "x"} for n in "abcd"})
+    for task in "acd":
+        bench.end(task)
+    assert states(live) == {"a": "completed", "b": "failed", "c": "completed", "d": "completed"}
+
+
 def test_what_the_executor_had_in_hand_counts_as_started_when_it_is_read_from_disk() -> None:
     bench = brief(slots=1, ahead=1)
     live = bench.submit({n: {"run": "x"} for n in "ab"})

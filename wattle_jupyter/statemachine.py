@@ -350,7 +350,8 @@ class StateMachine:
                 self._has_slot(live, task_run, now)
             elif live.workflow.max_parallel is None and live.workflow.on_failure == "continue":
                 self._start(live, task_run, now)
-                self.ahead.add(task_run.attempt or "")
+                if task_run.state is State.QUEUED:  # it could be prepared
+                    self.ahead.add(task_run.attempt or "")
             else:
                 self._queues.put_back(entry)
                 return
