@@ -106,6 +106,8 @@ def test_a_user_of_the_hub_gets_nothing_from_the_server_of_another(ada: Member, 
         body = {} if operation.verb in ("POST", "PUT") else None
         for who in (stranger.credentials, {"Authorization": "token none"}, {"Authorization": ""}):
             status, said, _ = stranger.raw(operation.verb, path, body, who)
+            if status == 503 and b"<html" in said:  # the hub's proxy lost the connection, and nothing got there
+                status, said, _ = stranger.raw(operation.verb, path, body, who)
             assert status == 403, (operation.verb, path, status, who, said)
     assert bob.get("runs")["pagination"]["total"] == before
 

@@ -345,7 +345,7 @@ def test_an_array_of_200_mb_goes_through_without_filling_the_server(
 def test_a_task_waits_for_room_to_leave_its_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The disk takes half a line, then nothing, then all: what stands in the file in the end is the whole line, once."""
+    """The disk takes half a line, then nothing, then all."""
     told = iter((9, errno.ENOSPC))
     write = os.write
 

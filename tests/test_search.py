@@ -28,6 +28,7 @@ PATTERNS = st.sampled_from(["a", "ab", "ERR", "err", "b$", "^a", "a.*b", "x", "a
 @given(st.lists(PIECES, max_size=25).map(b"".join), PATTERNS, st.booleans())
 @example(b"", "(?:)", False)
 @example(b"\n\n", "$", False)
+@example(b"\n\x1b[31m", "(?:)", False)
 def test_it_finds_what_a_look_at_each_line_finds(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, pattern: str, ignore_case: bool
 ) -> None:
@@ -36,7 +37,8 @@ def test_it_finds_what_a_look_at_each_line_finds(
     flags = re.IGNORECASE if ignore_case else 0
     wanted, at = [], 0
     for line in content.splitlines(keepends=True) if b"\r" not in content else _lines(content):
-        if re.search(pattern.encode(), re.sub(rb"\x1b\[\d*m", b"", line.rstrip(b"\n")), flags):
+        seen = re.sub(rb"\x1b\[\d*m", b"", line)
+        if seen and re.search(pattern.encode(), seen.rstrip(b"\n"), flags):  # colours alone are no last line
             wanted.append(at)
         at += len(line)
     found = search.find(str(path), pattern, ignore_case, 1000)
