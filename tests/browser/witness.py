@@ -20,13 +20,14 @@ from processes import until
 
 AFTERWARDS = 20.0  # s after the pages are connected again in which they may still speak of the outage
 
-_REFUSED = r"Failed to load resource: net::ERR_CONNECTION_REFUSED"
+# reset: the request was under way when the server died
+_REFUSED = r"Failed to load resource: net::ERR_CONNECTION_(?:REFUSED|RESET)"
 _SOCKET = r"WebSocket connection to 'ws://[^'?]*{}(\?[^']*)?' failed: .*"
 
 # What pages must say while a server is dead, and at no other time. Each is a whole message, with the path it is about.
 DEAD_SERVER = {
     "a request of JupyterLab is refused": _REFUSED
-    + r" \(/(api/(contents|kernels|sessions|terminals|kernelspecs)|lab/api/(settings|workspaces)|lsp/status)\b.*\)",
+    + r" \(/(api/(contents|kernels|sessions|terminals|kernelspecs|me)|lab/api/(settings|workspaces)|lsp/status)\b.*\)",
     "a request of Wattle is refused": _REFUSED + r" \(/wattle/api/(runs|info|health|workflows)\b.*\)",
     "the socket of Wattle is refused": _SOCKET.format(r"/wattle/api/events/ws"),
     "the socket of a kernel is refused": _SOCKET.format(r"/api/kernels/[-0-9a-f]+/channels"),
