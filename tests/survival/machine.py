@@ -205,7 +205,7 @@ SELECT 'task run ' || t.id || ' is ' || t.state || ' with ' || count(a.id) || ' 
   FROM task_run AS t LEFT JOIN attempt AS a ON a.task_run = t.id AND a.state IN ('starting', 'running')
   GROUP BY t.id HAVING CASE count(a.id)
     WHEN 0 THEN t.state = 'running'
-    WHEN 1 THEN t.state <> 'running' AND NOT (t.state = 'queued' AND max(a.state) = 'starting')  -- given ahead of a slot
+    WHEN 1 THEN t.state <> 'running' AND (t.state <> 'queued' OR max(a.state) <> 'starting')  -- may wait ahead
     ELSE 1 END
 UNION ALL
 SELECT 'run ' || r.id || ' is ' || r.state || ' with ' || count(*) || ' tasks that are not final'
