@@ -173,9 +173,9 @@ def test_the_hub_hears_of_a_server_only_while_work_is_pending_there(ada: Member,
     for busy, idle in ((ada, bob), (bob, ada)):
         run = work(busy, gates[busy])
         began = heard(busy)
-        heard_again(busy, began, 5)  # what was asked of the other is over
+        heard_again(busy, began, 4)  # what was asked of the other is over
         quiet = heard(idle)
-        heard_again(busy, began, 10)
+        heard_again(busy, began, 8)
         assert heard(idle) == quiet
         gates[busy].touch()
         assert busy.ended(run)["state"] == "completed"

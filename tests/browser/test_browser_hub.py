@@ -11,7 +11,7 @@ from hubs import PASSWORD, Hub, Member, running
 from lab import Cell, Lab, Notebook
 from playwright.sync_api import Browser, expect
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.long]
 
 Open = Callable[..., Notebook]
 

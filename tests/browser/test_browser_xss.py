@@ -154,7 +154,9 @@ def test_what_the_server_refuses_is_told_as_text(hostile: Lab, browser: Browser)
 _START = "name => void window.jupyterapp.commands.execute('wattle:start-workflow', { workflow: name }).catch(() => 0)"
 
 
-@pytest.mark.parametrize("trusted", [False, True], ids=["stranger", "trusted"])
+@pytest.mark.parametrize(
+    "trusted", [pytest.param(False, id="stranger", marks=pytest.mark.long), pytest.param(True, id="trusted")]
+)
 def test_a_saved_notebook_full_of_attacks_is_shown_as_text(hostile: Lab, browser: Browser, trusted: bool) -> None:
     attacks = list(outputs())
     names = [f"show({n})" for n in range(len(attacks))]
