@@ -1,9 +1,10 @@
 /** A page for views: a feed whose run a test changes, and hands for mouse and keys. */
 import { render } from 'preact';
 import { afterEach, beforeEach } from 'vitest';
-import type { Connection, EventSink, Feed, Verb } from '../src/core/feed';
+import type { Connection, EventSink, Feed, LogOf, LogQuestion, Verb } from '../src/core/feed';
 import type { RunDetail } from '../src/core/wire';
 import { RunView, type RunViewProps } from '../src/ui/RunView';
+import { FakeLog } from './fakelog';
 import { changed, RUN, taskRun } from './fakes';
 
 export class Stage {
@@ -33,7 +34,7 @@ export class Stage {
       this.acts.push(verb);
       return this.answer();
     },
-    logPage: of => Promise.resolve({ attempt: of.attempt, offset: 0, next_offset: this.logs.length, size: this.logs.length, end: true, text: this.logs }),
+    logAsk: <T,>(_: LogOf, what: LogQuestion, query: Record<string, string>) => Promise.resolve(new FakeLog(this.logs).answer(what, query) as T),
     logUrl: () => null
   } as Partial<Feed> as Feed; // a log has tests of its own
 

@@ -2,7 +2,7 @@ import { render } from 'preact';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { Connection, EventSink, Feed, LogOf, LogQuestion, LogSink, Verb } from '../src/core/feed';
 import { fromDetail, toSaved } from '../src/core/reduce';
-import type { LogPage, RunDetail, TaskRunDetail } from '../src/core/wire';
+import type { RunDetail, TaskRunDetail } from '../src/core/wire';
 import { RunView, type RunViewProps } from '../src/ui/RunView';
 import { FakeLog } from './fakelog';
 import { changed, detailOf, RUN, taskRun } from './fakes';
@@ -44,12 +44,6 @@ class FakeFeed implements Feed {
   act(_run: string, verb: Verb): Promise<void> {
     this.acts.push(verb);
     return this.fail ? Promise.reject(this.fail) : Promise.resolve();
-  }
-  logPage(of: LogOf, offset: number, limit: number): Promise<LogPage> {
-    const all = new TextEncoder().encode(this.written);
-    const start = offset < 0 ? Math.max(0, all.length + offset) : offset;
-    const piece = all.subarray(start, start + limit);
-    return Promise.resolve({ attempt: of.attempt, offset: start, next_offset: start + piece.length, size: all.length, end: true, text: new TextDecoder().decode(piece) });
   }
   logAsk<T>(_of: LogOf, what: LogQuestion, query: Record<string, string>): Promise<T> {
     return Promise.resolve(new FakeLog(this.written).answer(what, query) as T);

@@ -1,5 +1,5 @@
 import type { LogOf, LogQuestion, Verb } from './feed';
-import type { ErrorBody, LogPage, RunDetail, TaskRunDetail } from './wire';
+import type { ErrorBody, RunDetail, TaskRunDetail } from './wire';
 
 /** An answer that is not a success, in the server's words. */
 export class ApiError extends Error {
@@ -46,10 +46,6 @@ export class Api {
 
   task(run: string, task: string, signal: AbortSignal): Promise<TaskRunDetail> {
     return this.get<TaskRunDetail>(`runs/${segment(run)}/tasks/${segment(task)}`, signal);
-  }
-
-  logPage(of: LogOf, offset: number, limit: number, signal: AbortSignal): Promise<LogPage> {
-    return this.get<LogPage>(`${logPath(of)}&offset=${offset}&limit=${limit}`, signal);
   }
 
   logAsk<T>(of: LogOf, what: LogQuestion, query: Record<string, string>, signal: AbortSignal): Promise<T> {

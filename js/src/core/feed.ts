@@ -1,4 +1,4 @@
-import type { EventView, LogPage, RunDetail, TaskRunDetail } from './wire';
+import type { EventView, RunDetail, TaskRunDetail } from './wire';
 
 /** `waiting` before the first hello, `reconnecting` while it is worth waiting, `offline` when it has been long. */
 export type Link = 'waiting' | 'live' | 'reconnecting' | 'offline';
@@ -57,8 +57,6 @@ export interface Feed {
   events(run: string | null, sink: EventSink, signal: AbortSignal): void;
   /** The bytes of an attempt's log from `offset` on, across lost connections. */
   log(attempt: string, offset: number, sink: LogSink, signal: AbortSignal): void;
-  /** A piece of a log as it is now; a negative offset counts from its end. */
-  logPage(of: LogOf, offset: number, limit: number, signal: AbortSignal): Promise<LogPage>;
   /** Of a log: its lines from any byte on, when they were written, those that match. */
   logAsk<T>(of: LogOf, what: LogQuestion, query: Record<string, string>, signal: AbortSignal): Promise<T>;
   act(run: string, verb: Verb): Promise<void>;

@@ -22,7 +22,6 @@ export function feedOver(socket: Socket, api: Api, logUrl: (of: LogOf) => string
     run: (run, signal) => api.run(run, signal),
     task: (run, task, signal) => api.task(run, task, signal),
     act: (run, verb) => api.act(run, verb),
-    logPage: (of, offset, limit, signal) => api.logPage(of, offset, limit, signal),
     logAsk: (of, what, query, signal) => api.logAsk(of, what, query, signal),
     logUrl
   };

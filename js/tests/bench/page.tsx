@@ -75,7 +75,6 @@ class PageFeed implements Feed {
     setTimeout(() => sink.bytes(0, new TextEncoder().encode(text)), 20);
   };
   act: Feed['act'] = () => Promise.reject(new Error('This is a fake.'));
-  logPage: Feed['logPage'] = (of, offset) => Promise.resolve({ attempt: of.attempt, offset: Math.max(0, offset), next_offset: 0, size: 0, end: false, text: 'ValueError: Input X contains NaN.\n' });
   logAsk: Feed['logAsk'] = (_of, what, query) => Promise.resolve(new FakeLog().answer(what, query) as never);
   logUrl = (): string => '#';
 }
