@@ -24,6 +24,7 @@ RESULTS = ROOT / "test-results"
 AXE = ROOT / "js" / "node_modules" / "axe-core" / "axe.min.js"
 BUILT = Path(wattle_jupyter.__file__).parent / "labextension"
 EXTENSION = "wattle-jupyter"
+OURS = re.compile(rf"{EXTENSION}|blob:")  # where our code is in a page: the extension's files, the widget's module
 SLOW = 60_000  # ms; the machine may be busy
 
 Cell = str | tuple[str, list[dict[str, Any]]]
@@ -176,11 +177,18 @@ class Notebook:
         self.complaints: list[str] = []
         self.tolerated: list[str] = []
         self.page.on("console", self._console)
-        self.page.on("pageerror", lambda error: self.complaints.append(f"page error: {error}"))
+        self.page.on("pageerror", self._page_error)
 
         # JupyterLab's own word about a lost server is modal
         dialog = self.page.locator("dialog.jp-Dialog[aria-label^='Server Connection Error']")
         self.page.add_locator_handler(dialog, _close)
+
+    def _page_error(self, error: Error) -> None:
+        """One that went through no line of ours is JupyterLab's own: shown with the output of a test that fails."""
+        if OURS.search(error.stack or EXTENSION):
+            self.complaints.append(f"page error: {error}\n{error.stack}")
+        else:
+            print(f"page error of JupyterLab: {error}\n{error.stack}")
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type == "error":
