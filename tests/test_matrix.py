@@ -36,12 +36,16 @@ c.ServerApp.authorizer_class = Readers
 """
 
 
-@pytest.fixture(scope="module")
-def guarded() -> Iterator[ServerProcess]:
+@pytest.fixture(scope="module", params=["owner", "follower"])
+def guarded(request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
+    """The server that owns a store, or one that passes everything on to it."""
     with scratch() as folder:
-        made = ServerProcess(folder / "home", folder / "s")
-        with owned([made]):
+        made, owner = (ServerProcess(folder / name, folder / "s") for name in ("home", "owner"))
+        with owned([made, owner]):
+            if request.param == "follower":
+                owner.launch()
             made.launch(config=READERS)
+            assert made.get("info")["role"] == request.param
             made.post("workflows", {"name": "w", "tasks": {"t": {"run": "echo hello"}}})
             made.ended(str(made.post("workflows/w/start", {})["id"]))
             yield made
