@@ -141,6 +141,8 @@ class Hub:
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):  # one of a hub that was killed
+                os.kill(int((self.folder / "proxy.pid").read_text()), signal.SIGKILL)
             for member in self.members:
                 clear(member.store)
 
