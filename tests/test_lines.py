@@ -236,3 +236,10 @@ def test_a_long_name_is_cut_before_its_lines() -> None:
     line = TaskLine("a" * 40, "x", 24)
     assert line == "a" * 23 + "… │ x"
     assert line.task == "a" * 40
+
+
+def test_attempts_that_came_and_went_before_anybody_looked_are_streamed_too(submit: Submit) -> None:
+    run = submit(a={"run": "echo try; exit 1", "retries": 2, "retry_delay": 0}, b="echo once")
+    run.wait()
+    assert sorted(run.stream()) == ["a │ try"] * 3 + ["b │ once"]
+    assert list(run.stream(tail=1)) in (["a │ try", "b │ once"], ["b │ once", "a │ try"])

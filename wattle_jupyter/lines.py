@@ -18,6 +18,7 @@ from wattle_jupyter import owner
 from wattle_jupyter.client import Client, Stream
 from wattle_jupyter.errors import InvalidRequest, NotFound
 from wattle_jupyter.model import Json, State
+from wattle_jupyter.wire import TaskRunView
 
 T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
@@ -241,7 +242,8 @@ class RunSource:
         self._socket: Socket | None = None
         self._logs: dict[str, _Log] = {}  # watched, by attempt
         self._next: deque[_Log] = deque()
-        self._known: set[str] = set()
+        self._known: set[str] = set()  # attempts that are or were watched
+        self._told_of: dict[str, int] = {}  # attempts of each task that we know of
         self._width = 0
         self._final = False
         self._seq = 0
@@ -275,13 +277,29 @@ class RunSource:
         self._width = min(NAME, max((len(view["task"]) for view in detail["tasks"]), default=0))
         started = sorted((v for v in detail["tasks"] if v["attempt"]), key=lambda v: v["started_at"] or "~")
         for view in started:
+            if self._tail is None and self._since is None:
+                self._learn(view)
+                continue
             log = _Log(view["task"], str(view["attempt"]))
             self._known.add(log.attempt)
-            if self._tail is not None or self._since is not None:
-                log.rest, attempt, log.offset = read_tail(self._client, self._run, log.task, self._tail, self._since)
-                log.attempt = attempt or log.attempt
-                yield from self._told(log, log.feed(b""))
+            self._told_of[log.task] = view["attempts"]
+            log.rest, attempt, log.offset = read_tail(self._client, self._run, log.task, self._tail, self._since)
+            log.attempt = attempt or log.attempt
+            yield from self._told(log, log.feed(b""))
             self._next.append(log)
+
+    def _learn(self, view: TaskRunView) -> None:
+        """Watch the attempts of a task not known yet: a view names the newest only; others may have come and gone."""
+        task, newest, told_of = view["task"], view["attempt"], self._told_of.get(view["task"], 0)
+        if not newest or newest in self._known:
+            return
+        new = [newest]
+        if view["attempts"] > told_of + 1:
+            history = self._client.task(self._run, task)["history"]
+            new = [a["id"] for a in history if a["n"] > told_of and a["id"] not in self._known]
+        self._told_of[task] = told_of + len(new)
+        self._known.update(new)
+        self._next.extend(_Log(task, attempt) for attempt in new)
 
     def _session(self) -> Iterator[TaskLine]:
         self._socket = socket = _connect(self._client)
@@ -327,9 +345,7 @@ class RunSource:
         if "run" in body:
             self._final = State(body["run"]["state"]).final
         for view in body.get("tasks", ()):
-            if view["attempt"] and view["attempt"] not in self._known:
-                self._known.add(view["attempt"])
-                self._next.append(_Log(view["task"], view["attempt"]))
+            self._learn(view)
 
     def _told(self, log: _Log, lines: list[str]) -> Iterator[TaskLine]:
         return (TaskLine(log.task, line, self._width) for line in lines)
