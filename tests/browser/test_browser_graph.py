@@ -102,13 +102,20 @@ def test_a_fan_is_grouped_searched_and_walked_in_its_cell_and_the_notebook_hears
     until(lambda: "shard_7" in (lab.notebooks / notebook.path).read_text())
 
 
+def rests(graph: Locator) -> bool:
+    """Does it stand still for a moment?"""
+    before = transform(graph)
+    graph.page.wait_for_timeout(200)
+    return transform(graph) == before
+
+
 def test_a_page_is_zoomed_by_wheel_and_fingers_and_its_table_sorted(lab: Lab, page_of: Callable[..., Desk]) -> None:
     run = lab.run(FAN, "fingers", working_dir=str(lab.notebooks))
     lab.ended(run)
     desk = page_of(run, has_touch=True)
     page, graph = desk.run_page, desk.run_page.locator(".jp-wattle-graph")
     expect(graph.locator("[data-bundle]")).to_be_visible()
-    home = transform(graph)
+    home = until(lambda: rests(graph) and transform(graph))  # it is fitted when the page has found its size
     graph.hover()
     desk.page.mouse.wheel(0, -120)
     until(lambda: transform(graph)[2] > home[2] * 1.2)
