@@ -122,11 +122,10 @@ class Lab(ServerProcess):
         return f"http://127.0.0.1:{self.port}/{view}/{quote(path)}?token={self.token}"
 
     def said(self) -> str:
-        # a page that is closed while it asks makes the server log what it could not send; Jupyter does not await what
-        # it sends to the pages of a kernel (we do: a task of ours would have another name)
-        sent = r"Task exception was never retrieved\nfuture: <Task[^\n]*write_message.<locals>.wrapper\(\)"
-        text = re.sub(rf"(?s){sent}.*?\ntornado.websocket.WebSocketClosedError\n", "", super().said())
-        return re.sub(r"(?s)Traceback.*?StreamClosedError[^\n]*", "", text)
+        """What the server wrote, without the tracebacks that go through no file of ours: pages are closed and kernels
+        ended while they are talked to, and neither Jupyter nor its kernels take that quietly."""
+        block = r"(?s)Traceback \(most recent call last\).*?(?=\n\[[A-Z] |\Z)"
+        return re.sub(block, lambda found: found[0] if "wattle_jupyter/" in found[0] else "", super().said())
 
 
 def _cell(index: int, source: str, outputs: list[dict[str, Any]]) -> dict[str, Any]:
