@@ -167,6 +167,52 @@ def test_a_keeper_goes_on_while_a_task_runs_and_ends_when_its_folder_is_gone(tmp
     wait_for(lambda: not alive(pid))
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", "head -c 300000 /dev/zero"),  # more than the pipe takes, and no log yet
+        ("echo early", "sleep 0.3; echo late"),  # a log, but no index of its times
+    ],
+)
+def test_a_task_that_prints_into_a_deleted_folder_is_not_held_up_and_neither_is_the_end_of_its_keeper(
+    tmp_path: Path, before: str, after: str
+) -> None:
+    folder = tmp_path / "s"
+    folder.mkdir()
+    start_keeper(folder, "--idle", "1")
+    pid = keeper_pid(folder)
+    with caller(folder) as one:
+        one.own(1, "a")
+        waits = f"while [ ! -e {tmp_path}/go ]; do sleep 0.02; done"
+        id = start(one, f"{before or ':'}; {waits}; {after}; touch {tmp_path}/done")
+        assert (one.hear() or {})["facts"][0]["kind"] == "running"
+        wait_for(lambda: not before or (folder / "attempts" / id / "log").exists())
+    shutil.rmtree(folder)
+    (tmp_path / "go").touch()
+    wait_for((tmp_path / "done").exists)
+    wait_for(lambda: not alive(pid))
+
+
+def test_a_folder_that_is_only_moved_gets_its_log_when_it_is_back(tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    folder.mkdir()
+    start_keeper(folder, "--idle", "1")
+    with caller(folder) as one:
+        one.own(1, "a")
+        id = start(one, f"while [ ! -e {tmp_path}/go ]; do sleep 0.02; done; echo kept")
+        assert (one.hear() or {})["facts"][0]["kind"] == "running"
+        moved = folder / "attempts" / "elsewhere"
+        (folder / "attempts" / id).rename(moved)
+        (tmp_path / "go").touch()
+        journal = folder / "keeper.log"
+        wait_for(lambda: journal.exists() and "trying again" in journal.read_text())
+        moved.rename(folder / "attempts" / id)
+        while (one.hear() or {}).get("op") != "facts":
+            pass
+        wait_for((folder / "attempts" / id / "log").exists)
+        assert (folder / "attempts" / id / "log").read_text() == "kept\n"
+
+
 def test_an_end_that_the_disk_did_not_take_is_held_until_it_is_told(tmp_path: Path) -> None:
     with listen(str(tmp_path)) as listener:
         keeper = Keeper(str(tmp_path), KeeperLock(str(tmp_path)), listener, process.Kernel(process.FEATURES), 0.0)

@@ -99,11 +99,19 @@ class Pipe:
         return count
 
     def _create_log(self) -> None:
+        if self._deleted():
+            self.log = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+            return
         dir_fd = self._open_dir()
         try:
             self._open_log(dir_fd, os.O_CREAT)
         finally:
             os.close(dir_fd)
+
+    def _deleted(self) -> bool:
+        """Did somebody delete the attempt's folder? Nobody can read its log then, and its task must not wait for room
+        in it. A folder that was only moved comes back, maybe."""
+        return os.fstat(self.fifo).st_nlink == 0
 
     def _grow(self) -> None:
         self._noisy = True
@@ -149,6 +157,9 @@ class Pipe:
         self._last, self._pending = self._pending[0], None
 
     def _open_times(self, data: bytes) -> bytes:
+        if self._deleted():
+            self._times = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+            return data
         dir_fd = self._open_dir()
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
