@@ -179,7 +179,7 @@ const numbered = (count: number): string => Array.from({ length: count }, (_, i)
 const LINE = 13; // bytes
 
 describe('reader', () => {
-  beforeEach(() => void vi.useFakeTimers());
+  beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] }));
   afterEach(() => void vi.useRealTimers());
   const open = (text: string) => {
     const one = new OneLog(new FakeLog(text));
@@ -228,6 +228,57 @@ describe('reader', () => {
     expect(reader.atEnd).toBe(true);
     one.grow('later\n');
     expect(texts(reader.window).slice(-3)).toEqual(['line 0011999', 'late', 'later']);
+  });
+  const much = `${'x'.repeat(259)}\n`.repeat(1_000);
+  const flood = async (one: OneLog, seconds: number, reader?: LogReader): Promise<void> => {
+    for (let i = 0; i < 20 * seconds; i++) {
+      reader?.seen(reader.window.length - 30, reader.window.length - 1);
+      one.grow(much); // 5 MB a second
+      await vi.advanceTimersByTimeAsync(50);
+    }
+  };
+  test('of a flood that is followed the newest lines are looked at a few times a second, and all of them again when it is over', async () => {
+    const { one, reader } = open(numbered(100));
+    reader.following = true;
+    await reader.go({ end: true });
+    await flood(one, 2, reader);
+    expect([one.signal?.aborted, reader.atEnd, reader.window.length < 2_000]).toEqual([true, true, true]);
+    expect(one.log.bytes.length - reader.window.next).toBeLessThan(2_000_000);
+    const asked = one.log.asked.length;
+    await flood(one, 1, reader);
+    expect(one.log.asked.length - asked).toBeLessThan(12);
+    await vi.advanceTimersByTimeAsync(1_500);
+    expect([one.signal?.aborted, one.from]).toEqual([false, one.log.bytes.length]);
+    one.grow('after\n');
+    expect([texts(reader.window).at(-1), reader.window.size, reader.window.total]).toEqual(['after', one.log.bytes.length, 60_101]);
+  });
+  test('whoever scrolls up in a flood stays there, reads on upwards, and nothing is passed over', async () => {
+    const { one, reader } = open(numbered(100));
+    reader.following = true;
+    await reader.go({ end: true });
+    await flood(one, 2, reader);
+    reader.following = false;
+    const [start, size] = [reader.window.start, one.log.bytes.length];
+    await flood(one, 1);
+    expect([reader.window.start, one.log.bytes.length > size]).toEqual([start, true]);
+    reader.seen(0, 30);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(reader.window.start).toBeLessThan(start);
+    const all = texts(reader.window);
+    expect(all).toEqual(new TextDecoder().decode(one.log.bytes.subarray(reader.window.start, reader.window.next)).trimEnd().split('\n'));
+  });
+  test('a log that ends in a flood is read to its end', async () => {
+    const { one, reader } = open(numbered(100));
+    reader.following = true;
+    await reader.go({ end: true });
+    await flood(one, 2, reader);
+    one.log.write('the end\n');
+    one.log.ended = true;
+    await vi.advanceTimersByTimeAsync(300);
+    expect([reader.ended, texts(reader.window).at(-1)]).toEqual([true, 'the end']);
+    const asked = one.log.asked.length;
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(one.log.asked).toHaveLength(asked);
   });
   test('a reader who stays above while very much is written keeps the lines, and the log lets go of its end', async () => {
     const { one, reader } = open(numbered(100));

@@ -7,6 +7,9 @@ const TAIL = 128 * 1024; // bytes of its end that a log is opened with
 const PIECE = 128 * 1024; // bytes that are read at a time
 const NUMBERS_AFTER = 300; // ms: until then the server has counted on
 const SIZE_AFTER = 2_000; // ms between two looks at a log that grows elsewhere
+const FLOOD = 3_000_000; // bytes a second that nobody can read, and a page can hardly draw
+const SKIM_AFTER = 200; // ms between two looks at the end of such a log
+const SKIMMED = 32 * 1024; // bytes
 const FIRST_RETRY = 500; // ms
 const LONGEST_RETRY = 10_000;
 
@@ -26,6 +29,10 @@ export class LogReader {
   ended = false;
   /** Lines are being read that were asked for. */
   loading = false;
+  /** Whoever reads stays at the end, and does not mind what is passed over while more comes than can be read. */
+  following = false;
+  private skimming: AbortController | null = null;
+  private readonly flow = new Flow();
   private live: AbortController | null = null;
   private jump: AbortController | null = null;
   private readonly asking = new Set<'before' | 'after'>();
@@ -45,7 +52,7 @@ export class LogReader {
 
   /** The window holds the end of the log as far as it is known. */
   get atEnd(): boolean {
-    return this.opened && (this.live !== null || this.window.next >= this.window.size);
+    return this.opened && (this.live !== null || this.skimming !== null || this.window.next >= this.window.size);
   }
 
   /** Go there. The byte where that line begins; null if it was not reached. */
@@ -97,13 +104,17 @@ export class LogReader {
 
   private arrive(page: LogLinesPage): void {
     this.disconnect();
+    this.show(page);
+    this.heard(page);
+  }
+
+  private show(page: LogLinesPage): void {
     this.asking.clear();
     this.window.show(page);
     this.opened = true;
     this.loading = false;
     this.problem = null;
     this.sight = { first: 0, last: 0 };
-    this.heard(page);
   }
 
   /** After each answer: go on live at the end, else look now and then how long the log has become. */
@@ -144,7 +155,7 @@ export class LogReader {
 
   /** What follows comes by itself, as it is written. */
   private connect(): void {
-    if (this.live !== null || this.signal.aborted) return;
+    if (this.live !== null || this.skimming !== null || this.signal.aborted) return;
     if (this.ended && this.window.next >= this.window.size) return;
     const live = (this.live = new AbortController());
     const { window } = this;
@@ -158,6 +169,7 @@ export class LogReader {
           window.write(bytes);
           this.trim();
           this.changed();
+          if (this.flow.add(bytes.length) > FLOOD && this.following) this.skim();
         },
         end: () => {
           this.ended = true;
@@ -174,7 +186,33 @@ export class LogReader {
 
   private disconnect(): void {
     this.live?.abort();
-    this.live = null;
+    this.skimming?.abort();
+    this.live = this.skimming = null;
+  }
+
+  /** From now on look at the newest lines only, now and then, until less comes again. */
+  private skim(): void {
+    this.disconnect();
+    const skim = (this.skimming = new AbortController());
+    const flow = new Flow();
+    let size = this.window.size;
+    const look = async (): Promise<void> => {
+      const page = document.hidden ? null : await this.ask({ before: 'end', limit: SKIMMED }, skim.signal).catch(() => null);
+      if (this.over(skim)) return;
+      if (!this.following) {
+        this.disconnect();
+        return this.connect();
+      }
+      if (page !== null) {
+        const rate = flow.add(page.size - size);
+        size = page.size;
+        if (page.end || (rate >= 0 && rate < FLOOD / 2)) return this.arrive(page);
+        this.show(page);
+        this.changed();
+      }
+      this.later(SKIM_AFTER, () => !this.over(skim) && look());
+    };
+    this.later(SKIM_AFTER, () => !this.over(skim) && look());
   }
 
   /** Ask for the numbers of lines that were still being counted. */
@@ -241,6 +279,23 @@ export class LogReader {
     this.jump?.abort();
     for (const timer of this.timers) clearTimeout(timer);
     this.timers.clear();
+  }
+}
+
+/** How fast a log grows. */
+class Flow {
+  private since = performance.now();
+  private bytes = 0;
+
+  /** So many bytes more. Bytes a second over the last half second or longer; -1 until that is over. */
+  add(bytes: number): number {
+    this.bytes += bytes;
+    const seconds = (performance.now() - this.since) / 1_000;
+    if (seconds < 0.5) return -1;
+    const rate = this.bytes / seconds;
+    this.since = performance.now();
+    this.bytes = 0;
+    return rate;
   }
 }
 

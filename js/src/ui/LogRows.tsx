@@ -39,7 +39,8 @@ export function LogRows(props: Props) {
   useSelection(box, draw);
 
   const selected = box.current === null ? null : selectedText(box.current);
-  const sight = scroller.look(wrap, follow && selected === null);
+  reader.following = follow && selected === null;
+  const sight = scroller.look(wrap, reader.following);
   useLayoutEffect(() => {
     if (box.current === null || inner.current === null || rows.current === null) return;
     scroller.place(box.current, inner.current, rows.current, sight.first);
