@@ -314,12 +314,19 @@ _READ_LOG = """async () => {
   const box = [...document.querySelectorAll('.jp-wattle-log-lines')].at(-1);
   const frame = () => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
   const lines = new Map();
+  const read = () => {
+    const rows = [...box.querySelectorAll('.jp-wattle-log-line')];
+    const first = Number(rows[0]?.dataset.line);
+    if (lines.size ? !lines.has(first) : first !== 0) return false;  // what was scrolled to is not drawn yet
+    for (const row of rows) lines.set(Number(row.dataset.line), row.textContent.replace(/\\n$/, ''));
+    return true;
+  };
   for (let top = 0; ; top += 180) {
-    box.scrollTop = top;
-    await frame();
-    for (const row of box.querySelectorAll('.jp-wattle-log-line')) {
-      lines.set(Number(row.dataset.line), row.textContent.replace(/\\n$/, ''));
-    }
+    const patience = performance.now() + 10000;
+    do {
+      box.scrollTop = top;
+      await frame();
+    } while (!read() && performance.now() < patience);
     if (top + box.clientHeight >= box.scrollHeight) break;
   }
   return [...lines].sort((a, b) => a[0] - b[0]).map(([, text]) => text);
