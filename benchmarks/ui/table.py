@@ -39,7 +39,7 @@ def medians(rows: Iterable[Row]) -> Row:
 def compared(work: str, found: dict[str, Row], key: str, none: str = "gave up") -> list[Row]:
     """A row for each subject; ``times`` says how its ``key`` compares with that of the first one, ours."""
     ours = next(iter(found.values()))[key]
-    times = {subject: row[key] / max(ours, 0.1) if row else none for subject, row in found.items()}
+    times = {subject: row[key] / max(ours, 0.1) if row and row[key] else none for subject, row in found.items()}
     return [{"work": work, "subject": subject, **row, "times": times[subject]} for subject, row in found.items()]
 
 
