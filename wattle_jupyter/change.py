@@ -41,7 +41,7 @@ class Change:
     task_runs: dict[str, tuple[TaskRun, State]] = field(default_factory=dict)
     attempts: dict[str, tuple[Attempt, AttemptState]] = field(default_factory=dict)
     values: list[Value] = field(default_factory=list)
-    requests: list[Request] = field(default_factory=list)
+    requests: dict[str, Request] = field(default_factory=dict)  # by key
     events: list[Draft] = field(default_factory=list)
 
     def touch_run(self, run: Run) -> None:

@@ -92,8 +92,8 @@ class Hub:
                 yield found
 
     def _from_memory(self, since: int, run: str | None) -> list[Event]:
-        first = max(0, since + 1 - self._kept[0].seq)  # they have no gaps
-        return [e for e in islice(self._kept, first, None) if run is None or e.run == run]
+        newer = islice(reversed(self._kept), self.newest - since)  # they have no gaps; all but a few are old
+        return [e for e in newer if run is None or e.run == run][::-1]
 
 
 def _wake_some(waiting: Sequence[asyncio.Future[None]], first: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ class LiveRun:
     values: dict[str, Left] = field(default_factory=dict)  # by "task/key"
     waiting: dict[str, int] = field(default_factory=dict)
     active: int = 0  # task runs that hold a slot
-    parked: list[Entry] = field(default_factory=list)  # ready, but the run is at its own limit
+    parked: list[Entry] = field(default_factory=list)  # ready, but the run is at its own limit: a heap
     counts: dict[str, int] = field(default_factory=dict)
     stopping: str = ""  # why no new task is started
     position: dict[str, int] = field(default_factory=dict)  # of each task in the plan's order
@@ -36,6 +37,17 @@ class LiveRun:
         self.counts = count(t.state.value for t in self.task_runs.values())
         self.position = {name: i for i, name in enumerate(self.task_runs)}
         self.recount()
+
+    @property
+    def at_limit(self) -> bool:
+        """Do as many of its tasks hold a slot as the workflow allows?"""
+        return self.workflow.max_parallel is not None and self.active >= self.workflow.max_parallel
+
+    def park(self, entry: Entry) -> None:
+        heapq.heappush(self.parked, entry)
+
+    def unpark(self) -> Entry:
+        return heapq.heappop(self.parked)
 
     def shift(self, by: float) -> list[TaskRun]:
         """The clock was set by so many seconds. Returns the task runs that have other times now."""

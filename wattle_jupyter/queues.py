@@ -1,4 +1,4 @@
-"""What waits, in the order in which it will be served: runs for a place, tasks for a slot, tasks for a time."""
+"""What waits, in the order in which it will be served: tasks for a slot, tasks for a time."""
 
 from __future__ import annotations
 
@@ -25,16 +25,12 @@ def shifted(entry: Entry, by: float) -> Entry:
 
 
 class Queues:
-    """Three queues. Entries may be stale: whoever takes one looks whether it still waits."""
+    """Two queues. Entries may be stale: whoever takes one looks whether it still waits."""
 
     def __init__(self) -> None:
-        self.runs: list[Entry] = []
         self._ready: list[Entry] = []
         self._timers: list[Entry] = []
         self._arrivals = 0
-
-    def add_run(self, run: str, since: float, priority: str) -> None:
-        self.runs.append(self._entry(since + HEAD_START[priority], run))
 
     def add_ready(self, run: str, task: str, since: float, priority: str) -> None:
         heapq.heappush(self._ready, self._entry(since + HEAD_START[priority], run, task))
@@ -44,7 +40,7 @@ class Queues:
 
     def shift(self, by: float) -> None:
         """The clock was set by so many seconds: everything keeps its place, and its time from now."""
-        for queue in (self.runs, self._ready, self._timers):
+        for queue in (self._ready, self._timers):
             queue[:] = [shifted(entry, by) for entry in queue]
 
     def put_back(self, entry: Entry) -> None:
@@ -63,6 +59,6 @@ class Queues:
     def next_timer(self) -> float | None:
         return self._timers[0].rank if self._timers else None
 
-    def _entry(self, rank: float, run: str, task: str = "") -> Entry:
+    def _entry(self, rank: float, run: str, task: str) -> Entry:
         self._arrivals += 1
         return Entry(rank, self._arrivals, run, task)

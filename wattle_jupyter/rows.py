@@ -93,7 +93,7 @@ def statements(change: Change) -> list[Statement]:
         Statement(
             _INSERT_VALUE, [(v.attempt, v.name, v.kind, json.dumps(v.ref), v.size, v.hash) for v in change.values]
         ),
-        Statement(_INSERT_REQUEST, [(r.key, r.verb, r.run, change.at) for r in change.requests]),
+        Statement(_INSERT_REQUEST, [(r.key, r.verb, r.run, change.at) for r in change.requests.values()]),
     ]
     return [s for s in listed if s.args]
 

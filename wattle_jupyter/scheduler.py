@@ -234,7 +234,7 @@ class Scheduler:
         if stimulus.done is not None and stimulus.done.done():
             return  # answered already, or whoever asked was refused
         asked = stimulus.asked
-        twin = next((r for r in self._machine.change.requests if asked and r.key == asked.key), None)
+        twin = self._machine.change.requests.get(asked.key) if asked else None
         try:
             if twin is not None and asked is not None:
                 stimulus.result = asked.repeated(twin.verb, twin.run)

@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from wattle_jupyter import liverun, reopening
+from wattle_jupyter.admission import Admission
 from wattle_jupyter.ahead import Ahead
 from wattle_jupyter.change import Change, Draft, Request
 from wattle_jupyter.errors import NotFound, TooManyRuns, WattleError
 from wattle_jupyter.liverun import LiveRun
 from wattle_jupyter.model import FINAL, MOVES, Attempt, AttemptState, Json, Run, State, Task, TaskRun, Value, Workflow
-from wattle_jupyter.queues import Entry, Queues
+from wattle_jupyter.queues import Queues
 from wattle_jupyter.verdict import End, judge
 
 LOSS_DELAY = 1.0  # seconds before a lost attempt is made again, doubled each time
@@ -72,7 +73,7 @@ class StateMachine:
         self.by_attempt: dict[str, tuple[LiveRun, TaskRun, Attempt]] = {}
         self.ahead = Ahead(limits.ahead)
         self._queues = Queues()
-        self._places_changed = False  # a run came or went: who waits for a place may have one now
+        self._admission = Admission(limits.max_active_runs)
         self._changed: dict[str, set[str]] = {}  # run → tasks that changed in this step
         self.change = Change()
         self.effects = Effects()
@@ -86,7 +87,7 @@ class StateMachine:
         while again:  # a run that ended makes a place for the next one
             self._admit_runs(now)
             self._start_ready(now)
-            again = self._close_runs(now) and bool(self._queues.runs)
+            again = self._close_runs(now) and bool(self._admission.waiting)
 
     def take(self, now: float) -> tuple[Change, Effects]:
         """The change since the last call, with its events, and what to do after its commit."""
@@ -117,14 +118,13 @@ class StateMachine:
 
     @property
     def queued_runs(self) -> int:
-        return sum(1 for live in self.live.values() if live.run.state is State.QUEUED)
+        return len(self._admission.waiting)
 
     # ------------------------------------------------------------------------------------------------ requests
 
     def submit(self, run: Run, workflow: Workflow, request: Request | None = None) -> LiveRun:
         """Take a new run in. It starts in the same step if there is a place for it."""
-        # the queue may hold runs that were cancelled meanwhile, never too few: it spares the count of all
-        if len(self._queues.runs) >= self.limits.max_queued_runs and self.queued_runs >= self.limits.max_queued_runs:
+        if self.queued_runs >= self.limits.max_queued_runs:
             raise TooManyRuns(
                 f"{self.limits.max_queued_runs} runs wait already, which is the limit of this store; "
                 "wait for some to end or cancel some"
@@ -135,7 +135,7 @@ class StateMachine:
         self.change.new_task_runs.update((t.id, t) for t in live.task_runs.values())
         self._changed[run.id] = set()
         run.state = State.QUEUED
-        self._enqueue(live)
+        self._admission.wait(live)
         self._remember(request)
         return live
 
@@ -153,8 +153,9 @@ class StateMachine:
         if failed is not None and live.workflow.on_failure != "continue":
             live.stopping = f"{failed.task} failed"
         if live.run.state in (State.CREATED, State.QUEUED):
-            self._enqueue(live)
+            self._admission.wait(live)
         elif live.run.state is State.RUNNING:
+            self._admission.go_on(live)
             for task_run in live.in_state(State.QUEUED):
                 self._wait_for_slot(live, task_run)
             self._release(live, now)
@@ -212,6 +213,7 @@ class StateMachine:
     def clock_was_set(self, by: float) -> None:
         """What is to come comes as soon as if it had not been, and what goes on has taken as long."""
         self._queues.shift(by)
+        self._admission.shift(by)
         for live in self.live.values():
             self._touch_run(live)
             for task_run in live.shift(by):
@@ -305,46 +307,26 @@ class StateMachine:
                 self._wait_for_slot(live, task_run)
 
     def _admit_runs(self, now: float) -> None:
-        if not self._places_changed:
-            return
-        self._places_changed = False
-        active = [live for live in self.live.values() if live.run.state is State.RUNNING]
-        places, busy = self.limits.max_active_runs - len(active), {live.run.workflow for live in active}
-        waiting: list[Entry] = []
-        for entry in sorted(self._queues.runs):
-            live = self.live.get(entry.run)
-            if live is None or live.run.state is not State.QUEUED:
-                continue
-            why = self._why_wait(live, places, busy)
-            if why:
-                waiting.append(entry)
-                if live.run.reason != why:
-                    self._touch_run(live)
-                    live.run.reason = why
-                continue
+        while (live := self._admission.next()) is not None:
             self._touch_run(live)
             live.run.state, live.run.reason = State.RUNNING, ""
             live.run.started_at = live.run.started_at or now
-            places -= 1
-            busy.add(live.run.workflow)
             self._release(live, now)
-        self._queues.runs = waiting
-
-    def _why_wait(self, live: LiveRun, places: int, busy: set[str]) -> str:
-        if places <= 0:
-            return f"waits for a place: the limit is {self.limits.max_active_runs} active at a time"
-        if live.run.workflow in busy and not live.workflow.concurrent:
-            return f"waits for an earlier run of {live.run.workflow} to end"
-        return ""
+        for live, why in self._admission.reasons():
+            if live.run.reason != why:
+                self._touch_run(live)
+                live.run.reason = why
 
     def _start_ready(self, now: float) -> None:
         while len(self.by_attempt) < self.limits.slots + self.ahead.room and (entry := self._queues.take_ready()):
             live = self.live.get(entry.run)
-            task_run = live.task_runs[entry.task] if live else None
-            if live is None or task_run is None or task_run.state is not State.QUEUED or task_run.not_before:
+            if live is None:
                 continue
-            if live.workflow.max_parallel is not None and live.active >= live.workflow.max_parallel:
-                live.parked.append(entry)
+            task_run = live.task_runs[entry.task]
+            if task_run.state is not State.QUEUED or task_run.not_before:
+                pass
+            elif live.at_limit:
+                live.park(entry)
             elif self.active < self.limits.slots:
                 self._start(live, task_run, now)
                 self._has_slot(live, task_run, now)
@@ -355,6 +337,12 @@ class StateMachine:
             else:
                 self._queues.put_back(entry)
                 return
+            self._unpark(live)
+
+    def _unpark(self, live: LiveRun) -> None:
+        """One that waits for the run's own limit comes back. Each that is taken brings the next, if there is room."""
+        if live.parked and not live.at_limit:
+            self._queues.put_back(live.unpark())
 
     def _start(self, live: LiveRun, task_run: TaskRun, now: float) -> None:
         task = live.workflow.tasks[task_run.task]
@@ -410,7 +398,7 @@ class StateMachine:
             live.run.state, live.run.reason = self._outcome(live)
             live.run.ended_at = now
             self.effects.finished.append(run_id)
-            self._places_changed = True
+            self._admission.end(live)
             closed = True
         return closed
 
@@ -510,9 +498,7 @@ class StateMachine:
         while self.ahead and self.active < self.limits.slots:
             owner, task_run, _ = self.by_attempt[next(iter(self.ahead))]
             self._has_slot(owner, task_run, now)
-        for entry in live.parked:
-            self._queues.put_back(entry)
-        live.parked.clear()
+        self._unpark(live)
 
     def _keep_values(self, live: LiveRun, task: Task, attempt: Attempt, end: End) -> None:
         for name, left in end.values.items():
@@ -543,16 +529,12 @@ class StateMachine:
             priority = live.workflow.tasks[task_run.task].priority or live.run.priority
             self._queues.add_ready(live.run.id, task_run.task, task_run.queued_at or 0.0, priority)
 
-    def _enqueue(self, live: LiveRun) -> None:
-        self._queues.add_run(live.run.id, live.run.created_at, live.run.priority)
-        self._places_changed = True
-
     # ------------------------------------------------------------------------------------------------ retry by a user
 
     def _reopen(self, live: LiveRun) -> None:
         self._touch_run(live)
         live.run.state, live.run.reason, live.run.ended_at = State.QUEUED, "", None
-        self._enqueue(live)
+        self._admission.wait(live)
 
     def _renew(self, live: LiveRun, task_run: TaskRun) -> None:
         self._touch(live, task_run)
@@ -597,7 +579,7 @@ class StateMachine:
 
     def _remember(self, request: Request | None) -> None:
         if request is not None:
-            self.change.requests.append(request)
+            self.change.requests[request.key] = request
 
     def _get(self, run_id: str) -> LiveRun:
         live = self.live.get(run_id)
