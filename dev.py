@@ -515,7 +515,7 @@ def browser_problem() -> str | None:
 
 
 def phases(arguments: argparse.Namespace, *, browser: bool) -> list[Phase]:
-    pytest: list[str | Path] = [PYTHON, "-m", "pytest"]
+    pytest: list[str | Path] = [PYTHON, "-m", "pytest", "--durations=15", "--durations-min=4"]
     chosen = ["-k", arguments.k] if arguments.k else []
     slow = "" if arguments.long else " and not long"
     if arguments.coverage:
