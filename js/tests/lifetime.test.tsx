@@ -1,6 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { render } from 'preact';
+import { useRef } from 'preact/hooks';
+import { act } from 'preact/test-utils';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Board } from '../src/core/board';
 import { Catalog } from '../src/core/catalog';
@@ -8,6 +10,7 @@ import { after, Presence, watchPage } from '../src/core/lifetime';
 import { feedOver } from '../src/core/live';
 import { Api, type Send } from '../src/core/api';
 import { Socket } from '../src/core/socket';
+import { Frame, Sight, useSight } from '../src/ui/hooks';
 import { RunView } from '../src/ui/RunView';
 import { Sidebar } from '../src/ui/Sidebar';
 import { detailOf, FakeServer, infoOf, RUN, taskRun } from './fakes';
@@ -170,6 +173,62 @@ describe('a page that nobody sees', () => {
     life.abort();
     hide(false);
     expect(seen).toEqual([true, false]);
+  });
+
+  test('is drawn now and then, and at once when it is back', () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'requestAnimationFrame', 'cancelAnimationFrame'] });
+    const [draw, sight] = [vi.fn(), new Sight()];
+    const frame = new Frame(draw, sight);
+    sight.back = () => frame.hurry();
+    const after50 = (): number => {
+      frame.ask();
+      vi.advanceTimersByTime(50);
+      return draw.mock.calls.length;
+    };
+    expect([after50(), after50()]).toEqual([1, 2]);
+    sight.seen = false;
+    expect([after50(), after50()]).toEqual([2, 2]);
+    vi.advanceTimersByTime(500);
+    expect([draw.mock.calls.length, after50()]).toEqual([3, 3]);
+    sight.seen = true;
+    sight.back();
+    vi.advanceTimersByTime(20);
+    expect(draw).toHaveBeenCalledTimes(4);
+    sight.back();
+    frame.ask();
+    frame.stop();
+    vi.advanceTimersByTime(1_000);
+    expect(draw).toHaveBeenCalledTimes(4);
+  });
+
+  test('a view behind another tab is told of by the browser, until it is gone', async () => {
+    const observers = new Set<{ tell: (seen: boolean) => void }>();
+    vi.stubGlobal(
+      'IntersectionObserver',
+      class {
+        constructor(readonly run: (entries: { isIntersecting: boolean }[]) => void) {}
+        observe = (): void => void observers.add(this);
+        disconnect = (): void => void observers.delete(this);
+        tell = (seen: boolean): void => this.run([{ isIntersecting: seen }]);
+      }
+    );
+    vi.useRealTimers();
+    const [root, sights, back] = [document.createElement('div'), new Set<Sight>(), vi.fn()];
+    const View = () => {
+      const box = useRef<HTMLDivElement>(null);
+      sights.add(useSight(box));
+      return <div ref={box} />;
+    };
+    await act(() => render(<View />, root));
+    const [[sight], [observer]] = [[...sights], [...observers]];
+    sight!.back = back;
+    observer!.tell(false);
+    expect([sight!.seen, back.mock.calls.length]).toEqual([false, 0]);
+    observer!.tell(true);
+    expect([sight!.seen, back.mock.calls.length]).toEqual([true, 1]);
+    await act(() => render(null, root));
+    expect(observers.size).toBe(0);
+    vi.unstubAllGlobals();
   });
 
   test('who comes back soon finds all as it was', () => {

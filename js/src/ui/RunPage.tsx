@@ -1,4 +1,4 @@
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Feed } from '../core/feed';
 import type { RunState } from '../core/reduce';
 import type { RunSummary } from '../core/wire';
@@ -8,7 +8,7 @@ import { Deleted } from './Deleted';
 import { Failures } from './Failures';
 import { Graph, MOST_SVG_NODES } from './Graph';
 import { Header, type View } from './Header';
-import { useEscape, useRun, useSize, useWidth, type Live } from './hooks';
+import { useEscape, useRun, useSight, useSize, useWidth, type Live } from './hooks';
 import { NARROW, quietNote, type Preferences } from './RunView';
 import { Split } from './Split';
 import { TaskList } from './TaskList';
@@ -39,7 +39,8 @@ const WIDE = 1040; // px: room for graph and list
 /** One run with a whole tab to itself: the parts of the view in a cell, arranged to fill the space. */
 export function RunPage(props: Props) {
   const { feed, run } = props;
-  const live = useRun(feed, run);
+  const box = useRef<HTMLDivElement>(null);
+  const live = useRun(feed, run, useSight(box));
   const { state } = live;
   useEffect(() => {
     if (state !== null) props.onState(state.summary);
@@ -47,7 +48,7 @@ export function RunPage(props: Props) {
   const doing: Doing = verb => feed.act(run, verb);
   const note = quietNote({ feed, run, store: null, saved: null }, live);
   return (
-    <div class="jp-wattle-run jp-wattle-page" data-live={state !== null}>
+    <div ref={box} class="jp-wattle-run jp-wattle-page" data-live={state !== null}>
       {state === null ? (
         <p class="jp-wattle-empty" role="status">{note ?? trans.__('Looking for the run…')}</p>
       ) : (

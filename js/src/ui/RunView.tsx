@@ -9,7 +9,7 @@ import { Deleted } from './Deleted';
 import { Failures } from './Failures';
 import { Graph, MOST_SVG_NODES } from './Graph';
 import { Header, type View } from './Header';
-import { useEscape, useRun, useWidth, type Live } from './hooks';
+import { useEscape, useRun, useSight, useWidth, type Live } from './hooks';
 import { TaskList } from './TaskList';
 import { BY_POINTER, TaskPanel, type Opened } from './TaskPanel';
 
@@ -41,10 +41,10 @@ export const NARROW = 520; // px: below, names in a graph cannot be read
 /** One run, live: header, graph, tasks, logs. Without a server: how it was saved. */
 export function RunView(props: RunViewProps) {
   const { feed, run, saved } = props;
-  const live = useRun(feed, run);
+  const [box, width] = useWidth<HTMLDivElement>();
+  const live = useRun(feed, run, useSight(box));
   const past = useMemo(() => (saved === null ? null : fromSaved(saved)), [saved]);
   const state = live.state ?? past;
-  const [box, width] = useWidth<HTMLDivElement>();
   useEffect(() => {
     if (live.state !== null && isFinal(live.state.summary.state)) props.onEnd?.(live.state);
   }, [live.state?.summary.state, live.state?.seq, props.readOnly]); // trust may come after the end

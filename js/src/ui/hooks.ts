@@ -29,11 +29,41 @@ export function useNow(running: boolean): number {
   return now;
 }
 
-/** Runs `draw` at most once per frame, however often it is asked to. A hidden tab has no frames: then by timer. */
+/** Is a view in sight, as far as one knows: not behind another tab of the page, nor scrolled far away? */
+export class Sight {
+  seen = true;
+  /** Called when it comes into sight. */
+  back: () => void = () => undefined;
+}
+
+export function useSight(box: MutableRef<Element | null>): Sight {
+  const sight = useRef<Sight>();
+  const known = (sight.current ??= new Sight());
+  useEffect(() => {
+    if (box.current === null || typeof IntersectionObserver === 'undefined') return undefined;
+    const observer = new IntersectionObserver(
+      entries => {
+        known.seen = entries.at(-1)?.isIntersecting ?? true;
+        if (known.seen) known.back();
+      },
+      { rootMargin: '25%' }
+    );
+    observer.observe(box.current);
+    return () => observer.disconnect();
+  }, []);
+  return known;
+}
+
+const SELDOM = 500; // ms between two drawings that nobody sees; what is saved with a notebook comes from there
+
+/** Runs `draw` at most once per frame, however often it is asked to; seldom where nobody looks. A hidden tab has no frames. */
 export class Frame {
   private pending: (() => void) | null = null;
 
-  constructor(private readonly draw: () => void) {}
+  constructor(
+    private readonly draw: () => void,
+    private readonly sight = new Sight()
+  ) {}
 
   ask(): void {
     if (this.pending !== null) return;
@@ -41,13 +71,20 @@ export class Frame {
       this.pending = null;
       this.draw();
     };
-    if (document.hidden) {
-      const timer = setTimeout(run, 500);
+    if (document.hidden || !this.sight.seen) {
+      const timer = setTimeout(run, SELDOM);
       this.pending = () => clearTimeout(timer);
     } else {
       const frame = requestAnimationFrame(run);
       this.pending = () => cancelAnimationFrame(frame);
     }
+  }
+
+  /** Somebody looks: what waits is drawn with the next frame. */
+  hurry(): void {
+    if (this.pending === null) return;
+    this.stop();
+    this.ask();
   }
 
   stop(): void {
@@ -65,14 +102,15 @@ export interface Live {
 const NOTHING: Live = { state: null, problem: null, connection: null };
 
 /** A run as the feed tells of it, handed on once per frame. */
-export function useRun(feed: Feed | null, run: string | null): Live {
+export function useRun(feed: Feed | null, run: string | null, sight: Sight): Live {
   const [live, setLive] = useState<Live>(NOTHING);
   useEffect(() => {
     setLive(NOTHING);
     if (feed === null || run === null) return undefined;
     const ended = new AbortController();
     let newest = NOTHING;
-    const frame = new Frame(() => setLive(newest));
+    const frame = new Frame(() => setLive(newest), sight);
+    sight.back = () => frame.hurry();
     const tell = (more: Partial<Live>): void => {
       newest = { ...newest, ...more };
       frame.ask();
