@@ -638,6 +638,7 @@ def bench(arguments: argparse.Namespace) -> int:
     """Exit code 1 if a benchmark could not be run; a missed target is printed, no failure."""
     set_up("bench")
     words = [*arguments.names, *(["--quick"] if arguments.quick else []), *(["--long"] if arguments.long else [])]
+    words += [] if arguments.minutes is None else ["--minutes", str(arguments.minutes)]
     return run(PYTHON, "-m", "benchmarks", *words)
 
 
@@ -722,6 +723,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     measuring.add_argument("names", nargs="*", metavar="NAME", help="of benchmarks; all if absent")
     measuring.add_argument("--quick", action="store_true", help="less of everything; nothing is kept")
     measuring.add_argument("--long", action="store_true", help="also what takes many minutes")
+    measuring.add_argument("--minutes", type=float, help="that the benchmark `soak` takes")
     opening = verbs.add_parser("lab", help="open JupyterLab")
     opening.add_argument("notebook", nargs="?", help="the quickstart if absent")
     for verb in ("demo", "screenshots", "lint", "wire", "docs", "build", "clean"):

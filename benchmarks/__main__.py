@@ -1,4 +1,4 @@
-"""``python -m benchmarks [--quick] [--long] [NAME ...]``: measure, print, and keep what came out in ``results``."""
+"""``python -m benchmarks [--quick] [--long] [--minutes N] [NAME ...]``: measure, print, keep it in ``results``."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from benchmarks.workshop import ROOT, CannotRun, Options
 
 NAMES = (
     "noop", "peers", "scale", "science", "hogs", "transitions",
-    "rest", "creates", "sockets", "streams", "flood", "search", "starting",
+    "rest", "creates", "sockets", "streams", "flood", "search", "starting", "growth", "memory",
 )  # fmt: skip
-LONG = ("huge",)
+LONG = ("huge", "soak")
 UI = "ui"
 
 
@@ -39,7 +39,8 @@ def measure(name: str, options: Options) -> bool:
         flush=True,
     )
     if not options.quick:
-        report.save(name, module.TITLE, module.NOTE, [row.as_dict() for row in rows], about)
+        look = getattr(module, "LOOK", None)
+        report.save(name, module.TITLE, module.NOTE, [row.as_dict() for row in rows], about, look)
     return True
 
 
@@ -47,14 +48,15 @@ def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python3 dev.py bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join((*NAMES, *LONG, UI)))
     parser.add_argument("--quick", action="store_true", help="less of everything; nothing is kept")
-    parser.add_argument("--long", action="store_true", help="also what takes many minutes: " + ", ".join(LONG))
+    parser.add_argument("--long", action="store_true", help=f"also {', '.join(LONG)}; `growth` goes further")
+    parser.add_argument("--minutes", type=float, help="that `soak` takes (10; 1 with --quick)")
     arguments = parser.parse_args(words)
     chosen = arguments.names or [*NAMES, *(LONG if arguments.long else ())]
     if unknown := set(chosen) - {*NAMES, *LONG, UI}:
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join((*NAMES, *LONG, UI))}")
     os.chdir(ROOT)
     folder = Path(tempfile.mkdtemp(prefix="wattle-bench-"))
-    options = Options(quick=arguments.quick, folder=folder)
+    options = Options(quick=arguments.quick, folder=folder, long=arguments.long, minutes=arguments.minutes)
     try:
         done = [measure(name, options) for name in chosen if name != UI]
         if UI in chosen:

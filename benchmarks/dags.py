@@ -17,7 +17,7 @@ def layered(count: int) -> Dag:
     """Ten layers; each task waits for two of the layer before."""
     width = count // 10
     return {
-        f"t{layer}_{i}": [f"t{layer - 1}_{i}", f"t{layer - 1}_{(i + 1) % width}"] if layer else []
+        f"t{layer}_{i}": list(dict.fromkeys((f"t{layer - 1}_{i}", f"t{layer - 1}_{(i + 1) % width}"))) if layer else []
         for layer in range(10)
         for i in range(width)
     }

@@ -24,9 +24,14 @@ _FINAL = ("completed", "failed", "cancelled")
 
 
 class Server:
-    """A Jupyter server with the extension, everything of it below ``folder``, and a socket that watches all events."""
+    """A Jupyter server with the extension, everything of it below ``folder``, and a socket that watches all events.
 
-    def __init__(self, folder: Path, slots: int, python: Path = Path(sys.executable), **more: str) -> None:
+    ``config`` is Python that it runs before it starts; ``more`` goes into its environment.
+    """
+
+    def __init__(
+        self, folder: Path, slots: int, python: Path = Path(sys.executable), *, config: str = "", **more: str
+    ) -> None:
         self.folder = folder
         self.token = secrets.token_hex(16)
         with socket.socket() as probe:
@@ -36,6 +41,8 @@ class Server:
         places |= {"WATTLE_STORE__DIR": "store", "HOME": "home"}
         for name in places.values():
             (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        if config:
+            (folder / "config" / "jupyter_server_config.py").write_text(config)
         env = environment(**{key: str(folder / name) for key, name in places.items()})
         env |= {"WATTLE_SCHEDULER__SLOTS": str(slots), "JUPYTER_TOKEN": self.token, **more}
         command = [str(python), "-m", "jupyter", "server", "--no-browser", "--allow-root", f"--port={self.port}"]
@@ -48,13 +55,17 @@ class Server:
 
     def call(self, path: str, body: object = None) -> Any:
         """The answer's JSON. POST if there is a body, else GET."""
+        with self.open(path, body) as answer:
+            return json.loads(answer.read() or b"null")
+
+    def open(self, path: str, body: object = None, seconds: float = 120) -> Any:
+        """The answer, to be read and closed."""
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/{path}",
             data=None if body is None else json.dumps(body).encode(),
             headers={"Authorization": f"token {self.token}", "Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=120) as answer:
-            return json.loads(answer.read() or b"null")
+        return urllib.request.urlopen(request, timeout=seconds)
 
     def wait(self, path: str = "wattle/api/info", seconds: float = 60, pause: float = 0.05) -> None:
         until = time.monotonic() + seconds

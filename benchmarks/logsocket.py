@@ -20,7 +20,10 @@ class LogSocket:
         self.socket = websocket.create_connection(url, timeout=timeout)
 
     def subscribe(self, attempt: str) -> None:
-        self.socket.send(json.dumps({"type": "subscribe", "log": attempt, "offset": 0}))
+        self.say(type="subscribe", log=attempt, offset=0)
+
+    def say(self, **message: object) -> None:
+        self.socket.send(json.dumps(message))
 
     def read(self) -> tuple[float, list[tuple[str, int, bytes]] | dict[str, Any]]:
         """When it came, and what."""

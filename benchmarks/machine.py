@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shutil
 import subprocess
 import time
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -74,3 +77,37 @@ def peak_memory(pid: int) -> float:
 def cpu_seconds(pid: int) -> float:
     words = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Of a process, in MiB: all that is in memory, and what it shares with no other process."""
+
+    rss: float
+    own: float
+
+
+def memory(pid: int) -> Memory:
+    kib: dict[str, int] = {}
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
+        name, number = line.split(":")
+        kib[name] = int(number.split()[0])
+    return Memory(rss=kib["Rss"] / 1024, own=(kib["Private_Clean"] + kib["Private_Dirty"]) / 1024)
+
+
+def descriptors(pid: int) -> int:
+    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def threads(pid: int) -> int:
+    return sum(1 for _ in Path(f"/proc/{pid}/task").iterdir())
+
+
+def zombies(parents: Collection[int]) -> int:
+    """Children of these that ended and that nobody has taken note of."""
+    found = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it is gone meanwhile
+            words = (process / "stat").read_text().rsplit(")", 1)[1].split()
+            found += words[0] == "Z" and int(words[1]) in parents
+    return found

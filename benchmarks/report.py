@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,27 @@ from benchmarks.workshop import ROOT
 RESULTS = Path(__file__).with_name("results")
 PAGES = (ROOT / "docs" / "performance.md", ROOT / "README.md")
 _BAR, _LABEL, _WIDTH = 22, 330, 900
+Rows = Sequence[Mapping[str, Any]]
 
 
-def save(name: str, title: str, note: str, rows: Sequence[Mapping[str, Any]], machine: Mapping[str, Any]) -> None:
+@dataclass(frozen=True)
+class Look:
+    """How the rows of a benchmark are shown, and how they were measured. A module has its own as ``LOOK``."""
+
+    table: Callable[[Rows], str]
+    plot: Callable[[str, Rows], str]
+    how: str
+
+
+def save(name: str, title: str, note: str, rows: Rows, machine: Mapping[str, Any], look: Look | None = None) -> None:
+    look = look or TURNS
     RESULTS.mkdir(exist_ok=True)
     found = {"name": name, "title": title, "note": note, "machine": machine, "rows": rows}
     (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
-    (RESULTS / f"{name}.svg").write_text(plot(title, rows))
+    (RESULTS / f"{name}.svg").write_text(look.plot(title, rows))
     for page in PAGES:
         if page.exists():
-            text = filled(page.read_text(), name, block(found))
+            text = filled(page.read_text(), name, block(found, look))
             page.write_text(filled(text, "summary", summary()))
 
 
@@ -34,14 +46,14 @@ def filled(text: str, name: str, block: str) -> str:
     return pattern.sub(lambda _: f"{marks[0]}\n{block}\n{marks[1]}", text)
 
 
-def block(found: Mapping[str, Any]) -> str:
+def block(found: Mapping[str, Any], look: Look) -> str:
     machine = found["machine"]
     where = (
         f"Measured {machine['at']} on {machine['cores']} cores ({machine['cpu']}, {machine['memory_gib']} GiB, "
         f"Linux {machine['kernel']}, {machine['file_system']}, Python {machine['python']}), load "
-        f"{machine['load']} before; medians of runs that took turns."
+        f"{machine['load']} before; {look.how}."
     )
-    return f"{found['note']}\n\n{table(found['rows'])}\n\n{where}"
+    return f"{found['note']}\n\n{look.table(found['rows'])}\n\n{where}"
 
 
 def summary() -> str:
@@ -51,7 +63,7 @@ def summary() -> str:
         found = json.loads(path.read_text())
         groups: dict[tuple[str, str, str], list[float]] = {}
         for row in found["rows"] if isinstance(found.get("rows"), list) else ():
-            if row["target"] and row["ratio"] is not None:
+            if row.get("target") and row.get("ratio") is not None:
                 groups.setdefault((row["who"], row["beside"], row["target"]), []).append(row["ratio"])
         for (who, beside, target), ratios in groups.items():
             times = "–".join(dict.fromkeys(f"{ratio:.2g}" for ratio in (min(ratios), max(ratios))))
@@ -59,26 +71,26 @@ def summary() -> str:
     return "\n".join(lines)
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> str:
+def table(rows: Rows) -> str:
     lines = ["| work | who | median | least | runs | ratio | target | |", "|---|---|--:|--:|--:|--:|--:|---|"]
     for row in rows:
         times = "" if row["ratio"] is None else f"{row['ratio']:.2f} × {row['beside']}"
         verdict = "" if row["met"] is None else ("met" if row["met"] else "missed")
-        more = ", ".join(f"{key} {_number(value)}" for key, value in row["more"].items())
+        more = ", ".join(f"{key} {number(value)}" for key, value in row["more"].items())
         lines.append(
-            f"| {row['work']} | {row['who']}{f' ({more})' if more else ''} | {_number(row['median'])} {row['unit']} "
-            f"| {_number(row['least'])} | {row['runs']} | {times} | {row['target']} | {verdict} |"
+            f"| {row['work']} | {row['who']}{f' ({more})' if more else ''} | {number(row['median'])} {row['unit']} "
+            f"| {number(row['least'])} | {row['runs']} | {times} | {row['target']} | {verdict} |"
         )
     return "\n".join(lines)
 
 
-def _number(value: float | str) -> str:
+def number(value: float | str) -> str:
     if isinstance(value, str):
         return value
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def plot(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
+def plot(title: str, rows: Rows) -> str:
     """Bars of the medians, a group for each piece of work, each group to its own longest bar. No library."""
     parts: list[str] = []
     top = 40
@@ -96,7 +108,7 @@ def plot(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
             ours = " o" if row["who"].startswith("wattle") else ""
             parts.append(f'<text x="{_LABEL - 8}" y="{top + 15}" class="l">{escape(row["who"])}</text>')
             parts.append(f'<rect x="{_LABEL}" y="{top + 3}" width="{width:.0f}" height="{_BAR - 6}" class="b{ours}"/>')
-            label = f"{_number(row['median'])} {row['unit']}"
+            label = f"{number(row['median'])} {row['unit']}"
             parts.append(f'<text x="{_LABEL + width + 6:.0f}" y="{top + 15}" class="n">{escape(label)}</text>')
             top += _BAR
         top += 8
@@ -110,3 +122,6 @@ def plot(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
         f'aria-label="{escape(title, quote=True)}"><style>{style}</style>'
         f'<text x="8" y="22" class="t">{escape(title)}</text>{"".join(parts)}</svg>\n'
     )
+
+
+TURNS = Look(table, plot, "medians of runs that took turns")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 from benchmarks import pairing, workshop
 from benchmarks.filling import filled
@@ -56,14 +57,15 @@ def servers(options: Options) -> list[Row]:
             server.stop()
 
     candidates = {
-        "without the extension": lambda: start(bare, JUPYTER_CONFIG_PATH=str(_disabled(options))),
+        "without the extension": lambda: start(bare, JUPYTER_CONFIG_PATH=str(disabled(options))),
         "wattle, 10,000 runs": lambda: start(full.folder),
     }
     samples = pairing.alternate(candidates, rounds=options.rounds, seconds=90)
     return added("server", samples, "without the extension", {"wattle, 10,000 runs": 300.0})
 
 
-def _disabled(options: Options) -> object:
+def disabled(options: Options) -> Path:
+    """A folder for JUPYTER_CONFIG_PATH with which a server starts without the extension."""
     folder = options.folder / "disabled"
     folder.mkdir(exist_ok=True)
     (folder / "jupyter_server_config.json").write_text(

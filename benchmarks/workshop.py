@@ -28,11 +28,15 @@ class CannotRun(Exception):
 
 @dataclass(frozen=True)
 class Options:
-    """``quick``: fewer turns and less work, to see that all of it works. ``folder`` is where files are made."""
+    """``quick``: fewer turns and less work, to see that all of it works. ``folder`` is where files are made.
+
+    ``long``: go further where that takes minutes. ``minutes``: of what lasts as long as it is told to; None: as usual.
+    """
 
     quick: bool
     folder: Path
     long: bool = False
+    minutes: float | None = None
 
     @property
     def rounds(self) -> int:

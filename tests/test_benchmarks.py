@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -14,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import __main__ as command  # noqa: E402
-from benchmarks import dags, pairing, report, workshop  # noqa: E402
+from benchmarks import dags, growth, machine, memory, pairing, panels, probe, report, soak, trend, workshop  # noqa: E402
 from benchmarks.pairing import Row, Target  # noqa: E402
 from wattle_jupyter import spec  # noqa: E402
 
@@ -101,3 +104,137 @@ def test_an_unknown_benchmark_is_refused_with_those_that_there_are(capsys: pytes
 def test_a_program_that_fails_is_told_with_its_last_words() -> None:
     with pytest.raises(workshop.CannotRun, match="ended with exit code 3:\nsaid this"):
         workshop.timed(["sh", "-c", "echo said this; exit 3"])
+
+
+# -------------------------------------------------------------------------------------------------------------- growth
+
+
+@pytest.mark.parametrize("power", [0.0, 1.0, 1.5])
+def test_the_exponent_is_that_of_the_larger_half(power: float) -> None:
+    start = [(10.0, 500.0), (30.0, 480.0), (100.0, 470.0)]  # what each piece of work costs once
+    points = start + [(x, 3 * x**power) for x in (300.0, 1e3, 3e3, 1e4)]
+    assert trend.exponent(points) == pytest.approx(power)
+    assert trend.exponent(points[-2:]) == pytest.approx(power)
+
+
+def test_a_few_wild_samples_hardly_change_the_robust_slope() -> None:
+    points = [(float(x), 100 + 2.0 * x) for x in range(40)]
+    wild = [(x, y + (1e6 if x % 5 == 0 else 0.0)) for x, y in points]
+    assert trend.robust_slope(wild) == pytest.approx(2.0)
+    assert trend.robust_slope([(1.0, 5.0)]) == 0.0
+
+
+def test_a_curve_that_bends_is_said_to_bend() -> None:
+    straight = growth.Curve("processor", "A run of n tasks", "tasks", "s", ((10, 0.1), (1_000, 10.0), (10_000, 100.0)))
+    bent = growth.Curve("one run", "A store with n runs", "runs", "ms", ((10, 1.0), (100, 30.0), (1_000, 3_000.0)))
+    rows = [json.loads(json.dumps(curve.as_dict())) for curve in (straight, bent)]
+    assert growth.table(rows).splitlines()[2:] == [
+        "| A run of n tasks: processor | 10 tasks | 0.1 s | 10 k tasks | 100 s | 1.00 |  |",
+        "| A store with n runs: one run | 10 runs | 1 ms | 1 k runs | 3,000 ms | 2.00 | bends |",
+    ]
+    picture = ET.fromstring(growth.plot("Growth <n>", rows))
+    assert picture.get("aria-label") == "Growth <n>"
+    assert len(list(picture.iter("{http://www.w3.org/2000/svg}polyline"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("log", "points"),
+    [(True, [(12.0, 0.4), (900.0, 70.0)]), (False, [(0.5, -3.0), (7.0, 130.0)]), (False, [(1.0, 0.0)])],
+)
+def test_lines_of_a_panel_lie_within_its_axes(log: bool, points: list[tuple[float, float]]) -> None:
+    for numbers in zip(*points, strict=True):
+        axis = panels.Axis(numbers, 200, log=log)
+        assert all(0 <= axis.at(number) <= 200 for number in numbers)
+        assert axis.ticks == sorted(axis.ticks)
+    assert "polyline" in panels.draw("t", [panels.Panel("p", "x", "y", {"a": points}, log)])
+
+
+# ---------------------------------------------------------------------------------------------------- soak and memory
+
+
+def sample(at: float, **more: float) -> soak.Sample:
+    values = dict.fromkeys((field.name for field in dataclasses.fields(soak.Sample)), 1)
+    return soak.Sample(**{**values, "at": at, **more})  # type: ignore[arg-type]
+
+
+def test_growth_is_counted_after_the_warm_up_and_rest_is_compared_with_rest() -> None:
+    warm_up = [sample(60.0 * n, server_mib=20.0 * n) for n in range(10)]
+    after = [sample(60.0 * n, server_mib=200 + n / 60) for n in range(10, 40)]
+    ends = sample(0, errors=0, zombies=0), sample(2500, errors=2, zombies=0, server_descriptors=1, keeper_descriptors=2)
+    found = {f"{t.what}: {t.who}": t for t in soak.trends(warm_up + after, *ends)}
+    memory_ = found["memory: server, its own"]
+    assert memory_.per_hour == pytest.approx(1.0)
+    assert memory_.met
+    assert found["open descriptors: server"].met
+    assert not found["open descriptors: keeper"].met
+    assert not found["what must not be: errors"].met
+    assert found["what must not be: zombies"].met
+    rows = [json.loads(json.dumps(t.as_dict())) for t in found.values()]
+    assert "| what must not be: errors | 0 | 1 | 1 | 2 | 0 | 0 | missed |" in soak.table(rows)
+    assert ET.fromstring(soak.plot("Soak", rows)).get("aria-label") == "Soak"
+
+
+def test_a_soak_reads_what_prometheus_is_told(tmp_path: Path) -> None:
+    text = (
+        'wattle_loop_lag_seconds_bucket{le="0.01"} 90.0\nwattle_loop_lag_seconds_bucket{le="0.025"} 95.0\n'
+        'wattle_loop_lag_seconds_bucket{le="+Inf"} 98.0\nwattle_attempts_ended_total{state="completed"} 7.0\n'
+        'wattle_attempts_ended_total{state="failed"} 2.0\n'
+    )
+    assert soak.long_turns(text) == 3
+    assert soak.attempts_ended(text) == 9
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "log").write_bytes(b"12345")
+    (tmp_path / "b").write_bytes(b"1")
+    assert soak.measured(tmp_path) == (6, 2)
+
+
+def test_what_a_process_has_is_read_from_the_system() -> None:
+    child = subprocess.Popen(["true"])
+    try:
+        until = time.monotonic() + 30
+        while not machine.zombies({os.getpid()}) and time.monotonic() < until:
+            time.sleep(0.01)
+        assert machine.zombies({os.getpid()}) >= 1
+    finally:
+        child.wait()
+    here = machine.memory(os.getpid())
+    assert 1 < here.own <= here.rss
+    before = machine.descriptors(os.getpid())
+    with Path(__file__).open():
+        assert machine.descriptors(os.getpid()) == before + 1
+    assert machine.threads(os.getpid()) >= 1
+
+
+@pytest.mark.parametrize(
+    ("files", "place"),
+    [
+        (["/x/wattle_jupyter/handlers/runs.py", "/usr/lib/python3/json/decoder.py"], "wattle_jupyter.handlers.runs"),
+        (["/x/site-packages/tornado/ioloop.py", "/x/site-packages/tornado/iostream.py"], "tornado"),
+        (["/x/wattle_jupyter/spec.py", "<frozen importlib._bootstrap_external>"], "code of modules"),
+        (["/x/site-packages/six.py"], "six"),
+        ([json.decoder.__file__], "json"),
+        (["<string>"], "<string>"),
+    ],
+)
+def test_what_was_allocated_has_a_place_in_the_code(files: list[str], place: str) -> None:
+    assert probe.place(files) == place
+
+
+def test_a_process_says_what_it_holds_when_it_is_asked(tmp_path: Path) -> None:
+    code = (
+        f"import sys, time; sys.path.insert(0, {str(ROOT)!r})\nfrom pathlib import Path\nfrom benchmarks import probe\n"
+        f"kept = b'x' * 5_000_000\nprobe.watch(Path('held.json'))\nprint(flush=True)\ntime.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-X", "tracemalloc=3", "-c", code], cwd=tmp_path, stdout=subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        held = probe.ask(process.pid, tmp_path / "held.json")
+    finally:
+        process.kill()
+        process.communicate()
+    assert 5_000_000 <= held["<string>"] < 6_000_000
+    more = memory.more_than({}, {"a": 3 * memory.MIB, "b": 1000, "c": 5 * memory.MIB})
+    assert list(more.items()) == [("c", 5.0), ("a", 3.0)]
