@@ -23,11 +23,11 @@ from benchmarks.workshop import CannotRun, Options
 
 TITLE = "Memory of the server"
 NOTE = (
-    "*Own* is what the process shares with no other one. *Objects* are those of Python that can still be reached, "
-    "counted by tracemalloc in a second server that does the same (counting takes memory itself), and *more than* "
-    "the places in the code that made most of what is there in addition to the line that is named. Pages "
-    "are WebSockets. While the log is read, one client watches all of it, another one asks for lines here and there, "
-    "and it is searched."
+    "*Own* is what the process shares with no other one. *Objects* are those of Python that were made since Jupyter "
+    "began to load extensions and can still be reached, counted by tracemalloc in a second server that does the same "
+    "(counting takes memory itself); the last column has the places in the code that made most of what is there in "
+    "addition to the state before it. Pages are WebSockets. While the log is read, one client watches all of it, "
+    "another one asks for lines here and there, and it is searched."
 )
 PATIENCE = 300.0  # seconds: counting makes a start some times slower
 MIB = 1 << 20
@@ -55,8 +55,6 @@ def run(options: Options) -> list[Held]:
     idle = found[-1]
     for scenario in scenarios(options):
         found += compare(options, scenario, idle)
-    for held in found:
-        say(held)
     return found
 
 
@@ -98,7 +96,7 @@ class Watched:
 
     def look(self, state: str) -> None:
         if self.traced:
-            self.places[state] = probe.ask(self.server.process.pid, self.server.folder / "held.json")
+            self.places[state] = probe.ask(self.server.folder / "held")
         else:
             self.memory[state] = machine.memory(self.server.process.pid)
             self.keeper[state] = machine.memory(keeper_of(self.server)).own
@@ -112,10 +110,9 @@ def watched(options: Options, *, traced: bool, **more: str) -> Iterator[Watched]
     folder = options.fresh("jupyter")
     config = ""
     if traced:
-        more |= {"PYTHONTRACEMALLOC": str(probe.FRAMES)}
         config = (
             f"import sys\nsys.path.append({str(workshop.ROOT)!r})\nfrom pathlib import Path\n"
-            f"from benchmarks import probe\nprobe.watch(Path({str(folder / 'held.json')!r}))\n"
+            f"from benchmarks import probe\nprobe.watch(Path({str(folder / 'held')!r}))\n"
         )
     server = Server(folder, 8, Path(sys.executable), config=config, **more)
     try:
@@ -126,20 +123,22 @@ def watched(options: Options, *, traced: bool, **more: str) -> Iterator[Watched]
 
 def bare(options: Options) -> list[Held]:
     """Without the extension, and with it."""
-    found = {}
+    found: dict[bool, Watched] = {}
     for traced in (False, True):
         with watched(options, traced=traced, JUPYTER_CONFIG_PATH=str(disabled(options))) as without:
             without.server.wait("api/status", PATIENCE)
             if traced:
-                places = probe.ask(without.server.process.pid, without.server.folder / "held.json")
+                places = probe.ask(without.server.folder / "held")
             else:
                 memory = machine.memory(without.server.process.pid)
-        with watched(options, traced=traced) as idle:
-            settle(idle.server)
-            idle.look("idle")
-        found[traced] = idle
+        with watched(options, traced=traced) as found[traced]:
+            settle(found[traced].server)
+            found[traced].look("idle")
     first = Held("start", "without the extension", memory.rss, memory.own, sum(places.values()) / MIB, 0.0, "", {})
-    return [first, _held("start", "idle", found[False], found[True], first.state, places)]
+    idle = _held("start", "idle", found[False], found[True], first.state, places)
+    say(first)
+    say(idle)
+    return [first, idle]
 
 
 def settle(server: Server) -> None:
@@ -161,7 +160,10 @@ def compare(options: Options, scenario: Scenario, idle: Held) -> list[Held]:
             scenario(seen[traced])
     plain, counted = seen[False], seen[True]
     states = [state for state in plain.memory if state != "idle"]
-    return [_held(states[0], state, plain, counted, idle.state, counted.places["idle"]) for state in states]
+    found = [_held(states[0], state, plain, counted, idle.state, counted.places["idle"]) for state in states]
+    for held in found:
+        say(held)
+    return found
 
 
 def _held(work: str, state: str, plain: Watched, counted: Watched, beside: str, before: Mapping[str, int]) -> Held:

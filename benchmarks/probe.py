@@ -1,16 +1,15 @@
 """Tells what a process holds in Python objects, and where in the code these were made.
 
-Runs inside that process (``watch`` is called in its configuration; it was started with ``PYTHONTRACEMALLOC``), and is
-asked from outside by a signal: :func:`ask`.
+Runs inside that process (:func:`watch` is called in its configuration, from where on it counts), and is asked from
+outside by a file: :func:`ask`.
 """
 
 from __future__ import annotations
 
 import gc
 import json
-import os
-import signal
 import sysconfig
+import threading
 import time
 import tracemalloc
 from collections import Counter
@@ -18,32 +17,39 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 
 FRAMES = 6
-"""Of the stack at each allocation that are remembered."""
+"""Of the stack at each allocation that are remembered: what is made in a library is made for somebody."""
 MODULES = "code of modules"
 _OURS = "wattle_jupyter"
 _LIBRARY = PurePath(sysconfig.get_path("stdlib"))
+_LOOK = 0.05  # seconds
 
 
-def watch(answer: Path) -> None:
-    """At each SIGUSR1, write the bytes by place as JSON to ``answer``."""
+def watch(question: Path) -> None:
+    """Count from now on, in a thread; when the file ``question`` is there, answer beside it."""
 
-    def tell(*_: object) -> None:
-        part = answer.with_suffix(".part")
-        part.write_text(json.dumps(held()))
-        part.replace(answer)
+    def wait() -> None:
+        while True:
+            time.sleep(_LOOK)
+            if question.exists():
+                question.unlink()
+                part = question.with_suffix(".part")
+                part.write_text(json.dumps(held()))
+                part.replace(question.with_suffix(".answer"))
 
-    signal.signal(signal.SIGUSR1, tell)
+    tracemalloc.start(FRAMES)
+    threading.Thread(target=wait, daemon=True, name="probe").start()
 
 
-def ask(pid: int, answer: Path, seconds: float = 120) -> dict[str, int]:
-    """What the process answers. Raises TimeoutError."""
+def ask(question: Path, seconds: float = 300) -> dict[str, int]:
+    """Bytes by place, as the process answers. Raises TimeoutError."""
+    answer = question.with_suffix(".answer")
     answer.unlink(missing_ok=True)
-    os.kill(pid, signal.SIGUSR1)
+    question.touch()
     until = time.monotonic() + seconds
     while not answer.exists():
         if time.monotonic() > until:
-            raise TimeoutError(f"the process {pid} did not say what it holds within {seconds:g} s")
-        time.sleep(0.05)
+            raise TimeoutError(f"nobody said within {seconds:g} s what is held: {question}")
+        time.sleep(_LOOK)
     found: dict[str, int] = json.loads(answer.read_text())
     return found
 

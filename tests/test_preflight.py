@@ -33,6 +33,16 @@ def test_what_is_all_there_has_no_problems(tmp_path: Path) -> None:
     preflight.check(workflow(tmp_path, tasks), PATH, Objects(tmp_path / "objects"))
 
 
+def test_a_program_is_looked_up_once_however_many_tasks_name_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(preflight.shutil, "which", lambda word, path: asked.append(word))
+    tasks = {name: {"run": ["nosuch-command", name]} for name in "abc"}
+    assert len(problems(workflow(tmp_path, tasks))) == 3
+    assert asked == ["nosuch-command"]
+
+
 def test_all_problems_are_found_at_once(tmp_path: Path) -> None:
     tasks = {
         "a": {"run": "nosuch-command --x"},

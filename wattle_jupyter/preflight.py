@@ -110,7 +110,10 @@ def _program_problems(task: Task, path: str, made: set[str], known: dict[str, bo
 
 def _not_found(task: Task, word: str, path: str, known: dict[str, bool]) -> list[Problem]:
     """Each word is looked up once in each PATH."""
-    if known.setdefault(f"{word}\0{path}", shutil.which(word, path=path) is not None):
+    place = f"{word}\0{path}"
+    if place not in known:
+        known[place] = shutil.which(word, path=path) is not None
+    if known[place]:
         return []
     return [Problem(f"tasks.{task.name}.run", f"command not found: {word}", "install it, or give its full path")]
 
