@@ -70,7 +70,7 @@ def test_all_versions_are_the_same() -> None:
 
 
 def test_the_public_names_are_these() -> None:
-    assert wattle_jupyter.__all__ == ["Run", "Workflow", "__version__", "attach", "emit", "runs"]
+    assert wattle_jupyter.__all__ == ["Run", "Workflow", "__version__", "attach", "emit", "progress", "runs"]
     assert all(getattr(wattle_jupyter, name) is not None for name in wattle_jupyter.__all__)
 
 

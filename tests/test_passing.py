@@ -19,11 +19,39 @@ from processes import EngineProcess, until
 
 from wattle_jupyter import passing
 from wattle_jupyter.client import Client
-from wattle_jupyter.errors import Conflict, NotFound, RunFailed, SpecError
+from wattle_jupyter.errors import Conflict, InvalidRequest, NotFound, RunFailed, SpecError
 from wattle_jupyter.run import Run
 
 Submit = Callable[..., Run]
 EMIT = "import wattle_jupyter as wt\n"
+
+
+def test_a_task_says_how_far_it_is_once_for_each_per_cent(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WATTLE_ATTEMPT", "a")
+    passing._said.clear()
+    for n in range(5000):
+        passing.progress(n, 10_000)
+    said = capsys.readouterr().out.splitlines()
+    assert said[:2] == ["::wattle progress=0/10000::", "::wattle progress=100/10000::"]
+    assert len(said) == 50
+    for value, total in ((12.5, None), (140, None), (-1, 8), (1e-9, 0.25), (3, 0)):
+        passing.progress(value, total)
+    tail = ["12.5", "100", "0/8", "0/0.25"]
+    assert capsys.readouterr().out.splitlines() == [f"::wattle progress={text}::" for text in tail]
+
+
+def test_outside_of_a_task_nothing_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.delenv("WATTLE_ATTEMPT", raising=False)
+    passing.progress(3, 8)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("value", "total"), [("3", 8), (None, None), (float("nan"), None), (3, float("inf")), (True, 2)])
+def test_what_is_no_number_is_refused(value: Any, total: Any) -> None:
+    with pytest.raises(InvalidRequest, match=r"takes numbers.*progress\(3, 8\)"):
+        passing.progress(value, total)
 
 
 @pytest.fixture

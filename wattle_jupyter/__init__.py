@@ -22,10 +22,10 @@ from wattle_jupyter._version import __version__
 
 if TYPE_CHECKING:
     from wattle_jupyter.dsl import Workflow
-    from wattle_jupyter.passing import emit, input  # noqa: F401
+    from wattle_jupyter.passing import emit, input, progress  # noqa: F401
     from wattle_jupyter.run import Run, attach, runs
 
-__all__ = ["Run", "Workflow", "__version__", "attach", "emit", "runs"]
+__all__ = ["Run", "Workflow", "__version__", "attach", "emit", "progress", "runs"]
 
 # `input` is not in `__all__`: a star import must not take the builtin's place
 _HOMES = {
@@ -34,6 +34,7 @@ _HOMES = {
     "attach": "wattle_jupyter.run",
     "emit": "wattle_jupyter.passing",
     "input": "wattle_jupyter.passing",
+    "progress": "wattle_jupyter.passing",
     "runs": "wattle_jupyter.run",
 }
 

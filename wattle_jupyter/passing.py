@@ -1,4 +1,5 @@
-"""What goes into the code of a task and what leaves it: :func:`emit`, :func:`input`, and how values travel.
+"""What goes into the code of a task and what leaves it: :func:`emit`, :func:`input`, :func:`progress`, and how values
+travel.
 
 Small plain values travel as JSON, all else pickled, through the store's folder of objects. Tasks import this, in
 whatever interpreter they run: stdlib only, cloudpickle where it is there.
@@ -12,6 +13,7 @@ import functools
 import io
 import json
 import math
+import numbers
 import os
 import pickle
 import re
@@ -22,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from wattle_jupyter.errors import Conflict, NotFound, StoreUnavailable, TooLarge, WattleError
+from wattle_jupyter.errors import Conflict, InvalidRequest, NotFound, StoreUnavailable, TooLarge, WattleError
 from wattle_jupyter.objects import MAX_OBJECT, Objects, is_full, size_text
 
 MAX_JSON = 64 << 10
@@ -57,6 +59,38 @@ def input(name: str) -> Any:
         listed = f"it has: {', '.join(kinds)}" if kinds else "it has none"
         raise NotFound(f"task {os.environ['WATTLE_TASK']} has no input `{name}`; {listed}")
     return taken(name, kinds[name], os.environ[f"WATTLE_INPUT_{name.upper()}"])
+
+
+def progress(value: float, total: float | None = None) -> None:
+    """Say how far this task is: ``progress(3, 8)``, or ``progress(40)`` for per cent. Elsewhere it says nothing.
+
+    It prints ``::wattle progress=3/8::``, where that is another whole per cent than it said last. What lies outside of
+    0 to ``total`` counts as its end; a ``total`` of 0 says nothing. Raises InvalidRequest for what is not a number.
+    """
+    limit = 100 if total is None else total
+    for number in (value, limit):
+        if not _is_number(number):
+            raise InvalidRequest(f"progress() takes numbers, not {short(number)}: progress(3, 8), or progress(40)")
+    if "WATTLE_ATTEMPT" not in os.environ or limit <= 0:
+        return
+    done = min(max(value, 0), limit)
+    share = int(100 * done / limit)
+    if _said.get("share") != (share, limit):
+        _said["share"] = (share, limit)
+        text = _decimal(done) if total is None else f"{_decimal(done)}/{_decimal(total)}"
+        print(f"::wattle progress={text}::", flush=True)  # noqa: T201  that is what it does
+
+
+_said: dict[str, tuple[int, float]] = {}  # by the last marker of this process
+
+
+def _is_number(value: object) -> bool:
+    return not isinstance(value, bool) and isinstance(value, numbers.Real) and math.isfinite(value)
+
+
+def _decimal(number: float) -> str:
+    """``3``, ``0.5``: never with an exponent."""
+    return f"{number:.6f}".rstrip("0").rstrip(".")
 
 
 def taken(name: str, kind: str, text: str) -> Any:
