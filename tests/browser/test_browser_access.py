@@ -128,6 +128,7 @@ def test_a_phone_shows_all_of_a_run(lab: Lab, browser: Browser, theme: str) -> N
         page = desk.run_page
         expect(page.locator("[role=option]")).to_have_count(2)
         expect(page.locator(".jp-wattle-failure-log")).to_contain_text("oh")
+        expect(page.get_by_role("button", name="Delete")).to_be_enabled()  # what can be done, can be done here
         desk.picture(f"access-phone-{theme.lower()}")
         assert overflows(desk.page, ".jp-wattle-page") == []
         page.locator("[role=option]").last.click()

@@ -20,8 +20,8 @@ interface Props {
   confirmCancel: boolean;
   doing: Doing;
   onOpen?: ((run: string) => void) | undefined;
-  /** There is room for all that can be done with a run, also for what cannot just now. */
-  roomy?: boolean;
+  /** Of all that can be done with a run, also what cannot just now, only what can, or only what a run needs. */
+  acts: 'all' | 'possible' | 'needed';
   /** How the tasks are shown, if that can be chosen. */
   view: View | null;
   onView: (view: View) => void;
@@ -49,7 +49,7 @@ export function Header(props: Props) {
         <span class="jp-wattle-spring" />
         <LinkState connection={connection} />
         {view !== null && <ViewSwitch view={view} onView={props.onView} />}
-        <Buttons {...props} acts={acts} />
+        <Buttons {...props} doings={acts} />
         {onOpen !== undefined && <Act text={trans.__('Open')} hint={trans.__('Show this run in a tab of its own')} off={null} run={() => onOpen(summary.id)} />}
       </div>
       <Problem acts={acts} />
@@ -143,9 +143,9 @@ export function LinkState({ connection }: { connection: Connection | null }) {
 
 type Question = 'cancel' | 'delete';
 
-function Buttons({ state: { summary }, readOnly, confirmCancel, roomy, acts }: Props & { acts: Acts }) {
+function Buttons({ state: { summary }, readOnly, confirmCancel, acts, doings: { act, busy } }: Props & { doings: Acts }) {
   const [asking, ask] = useState<Question | null>(null);
-  const { act, busy } = acts;
+  const all = acts === 'all';
   if (asking === 'cancel' && cancelOff(summary) === null) {
     const yes = { text: trans.__('Cancel run'), hint: trans.__('Stop what runs and start nothing more'), off: readOnly, run: () => act({ verb: 'cancel' }) };
     return <Ask label={trans.__('Cancel this run?')} question={trans.__('Stop all tasks?')} yes={yes} no={{ text: trans.__('Keep'), hint: trans.__('Let it go on') }} close={() => ask(null)} />;
@@ -157,9 +157,9 @@ function Buttons({ state: { summary }, readOnly, confirmCancel, roomy, acts }: P
   const cancel = (): void => (confirmCancel ? ask('cancel') : act({ verb: 'cancel' }));
   return (
     <span class="jp-wattle-buttons" role="group" aria-label={trans.__('Run')}>
-      {(roomy || !isFinal(summary.state)) && <Act text={trans.__('Cancel')} hint={trans.__('Stop this run')} off={readOnly ?? cancelOff(summary)} busy={busy} run={cancel} />}
-      {(roomy || canRetry(summary)) && <Act text={trans.__('Retry failed')} hint={trans.__('Run again what failed, was cancelled or skipped')} off={readOnly ?? retryOff(summary)} busy={busy} run={() => act({ verb: 'retry' })} />}
-      {roomy && <Act text={trans.__('Delete')} hint={trans.__('Take this run out of the list; it can be brought back')} off={readOnly ?? deleteOff(summary)} busy={busy} run={() => ask('delete')} />}
+      {(all || !isFinal(summary.state)) && <Act text={trans.__('Cancel')} hint={trans.__('Stop this run')} off={readOnly ?? cancelOff(summary)} busy={busy} run={cancel} />}
+      {(all || canRetry(summary)) && <Act text={trans.__('Retry failed')} hint={trans.__('Run again what failed, was cancelled or skipped')} off={readOnly ?? retryOff(summary)} busy={busy} run={() => act({ verb: 'retry' })} />}
+      {(all || (acts === 'possible' && isFinal(summary.state))) && <Act text={trans.__('Delete')} hint={trans.__('Take this run out of the list; it can be brought back')} off={readOnly ?? deleteOff(summary)} busy={busy} run={() => ask('delete')} />}
     </span>
   );
 }

@@ -90,7 +90,7 @@ function Body({ feed, run, preferences, place, onPlace, live, state, doing }: Pr
         readOnly={readOnly}
         confirmCancel={preferences.confirmCancel}
         doing={doing}
-        roomy={width >= NARROW}
+        acts={width >= NARROW ? 'all' : 'possible'}
         view={state.tasks.length === 0 ? null : view}
         onView={to => onPlace({ ...place, view: to })}
       />

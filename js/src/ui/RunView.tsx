@@ -91,6 +91,7 @@ function Body(props: RunViewProps & { live: Live; state: RunState; narrow: boole
         readOnly={readOnly}
         confirmCancel={confirmCancel}
         doing={doing}
+        acts="needed"
         onOpen={isLive ? props.onOpen : undefined}
         view={tasks.length === 0 || (big && wanted === null) ? null : view}
         onView={setWanted}
