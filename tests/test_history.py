@@ -179,7 +179,7 @@ async def test_the_newest_run_of_a_workflow_and_its_attempts(tmp_path: Path) -> 
 async def test_requests_are_found_by_their_keys(tmp_path: Path) -> None:
     store = await Store.open(tmp_path)
     keys = ["k", "ü'; --", '"', "", "\\"]
-    await store.commit(Change(requests=[Request(key, "submit", f"run {key}") for key in keys]))
+    await store.commit(Change(requests={key: Request(key, "submit", f"run {key}") for key in keys}))
     assert await history.requests(store, [*keys, "other"]) == {key: ("submit", f"run {key}") for key in keys}
     assert await history.requests(store, []) == {}
     await store.close()

@@ -210,12 +210,12 @@ async def test_a_change_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     store = await Store.open(tmp_path)
     live = await new_run(store)
     change = creation(live, Draft(live.run.id, "run.created", {"run": {}}))
-    change.requests = [Request("k", "submit", live.run.id), Request("k", "submit", live.run.id)]
+    change.requests = {name: Request("k", "submit", live.run.id) for name in ("k", "again")}
     with pytest.raises(sqlite3.IntegrityError):
         await store.commit(change)
     for table in ("run", "task_run", "request", "event"):
         assert await store.all(f"SELECT count(*) FROM {table}") == [(0,)]
-    change.requests.pop()
+    del change.requests["again"]
     assert [e.seq for e in await store.commit(change)] == [1]
     assert await store.all("SELECT count(*) FROM task_run") == [(2,)]
     await store.close()
