@@ -44,7 +44,7 @@ async def test_an_engine_that_is_well_says_ok_of_all_that_it_needs(tmp_path: Pat
     async with opened(tmp_path / "s") as engine:
         found = await look(engine)
     assert (found["live"], found["ready"], found["state"], found["reasons"]) == (True, True, "ok", [])
-    assert [check["name"] for check in found["checks"]] == ["store", "executor", "disk", "queue", "loop"]
+    assert [check["name"] for check in found["checks"]] == ["store", "executor", "disk", "backup", "queue", "loop"]
 
 
 @asynchronous

@@ -6,20 +6,39 @@ A backup is one SQLite file in ``<store>/backups/``, named by when (UTC) and why
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
 
 from wattle_jupyter.errors import InvalidRequest, NotFound, StoreUnavailable
 from wattle_jupyter.guard import BESIDE, DATABASE, is_used, make_folders, take_lock
 from wattle_jupyter.migrations import SCHEMA
+from wattle_jupyter.objects import size_text
 
 KEPT = 10
 """Backups that are kept, where no setting says otherwise."""
+
+AUTOMATIC = "automatic"
+"""Why of those that the owner makes by itself; counted apart: they never push out one that somebody asked for."""
+ASIDE = "before-restore"
+"""Why of what a restore replaced: it may be no good, and is no newer state of what is there now."""
+
+STEP = 64
+"""Pages that are copied at a time: a quarter of a MiB, in which a write waits for a millisecond."""
+REST = 2.0
+"""Times as long as a step took, others come first after it."""
+ROOM = 64 << 20
+"""Bytes that an automatic backup leaves free on the disk, for those who work."""
+
+_NAME = re.compile(r"(\d{8}T\d{6}\.\d{3})Z-[a-z0-9-]+(?:\.db)?")
+_STAMP = "%Y%m%dT%H%M%S.%f"
 
 CHECKED = 256 << 20
 """Bytes up to which a database is looked through when its last owner did not close it: that takes 1 ms for each MB."""
@@ -57,32 +76,17 @@ class Restored:
 # ------------------------------------------------------------------------------------------------------------- making
 
 
-def make(db: sqlite3.Connection, folder: Path, why: str, keep: int = KEPT) -> Backup:
+def make(db: sqlite3.Connection, folder: Path, why: str, keep: int = KEPT, now: float | None = None) -> Backup:
     """Copy the database that is open as ``db``; nothing else may open it. Not inside of a transaction.
 
-    Raises StoreUnavailable if the disk does not take it; sqlite3.Error if the database is damaged.
+    Raises StoreUnavailable if the disk does not take it, or the database is damaged.
     """
-    target = folder / "backups" / f"{_stamp()}-{why}.db"
-    draft = target.with_suffix(".part")
+    draft = begin(folder, why, size_of(db), now)
     try:
-        target.parent.mkdir(mode=0o700, exist_ok=True)
-        draft.unlink(missing_ok=True)
-        db.execute("VACUUM INTO ?", (str(draft),))
-        _name_as_copy(draft)
-        draft.chmod(0o600)
-        _sync(draft)
-        draft.rename(target)
-        _sync(target.parent)
-    except OSError as error:
-        raise _no_backup(folder, str(error.strerror)) from error
-    except sqlite3.OperationalError as error:
-        if _code(error) not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR):
-            raise
-        raise _no_backup(folder, str(error)) from error
+        copy(db, draft)
+        return finish(draft, keep, now)
     finally:
-        draft.unlink(missing_ok=True)
-    prune(folder, keep)
-    return _backup(target)
+        discard(draft)
 
 
 def make_unowned(folder: Path, keep: int = KEPT) -> Backup:
@@ -99,10 +103,118 @@ def make_unowned(folder: Path, keep: int = KEPT) -> Backup:
         os.close(lock)
 
 
-def _name_as_copy(path: Path) -> None:
-    """Else it would pass for the database itself where it is put back during the session that made it."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        db.execute("INSERT OR REPLACE INTO meta VALUES ('session', 'a copy')")
+def size_of(db: sqlite3.Connection) -> int:
+    """Bytes of the database with what is still in its log."""
+    pages, size = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+    return int(pages * size)
+
+
+def begin(folder: Path, why: str, size: int, now: float | None = None) -> Path:
+    """A new, empty file for a backup of ``size`` bytes, beside the place that it will have.
+
+    Raises StoreUnavailable if the disk has no room for it. Whoever calls this holds the store's lock.
+    """
+    target = folder / "backups"
+    try:
+        target.mkdir(mode=0o700, exist_ok=True)
+        sweep(folder)
+        _check_room(folder, size, ROOM if why == AUTOMATIC else 0)
+        draft = target / f"{_stamp(folder, now)}-{why}.part"
+        draft.touch(mode=0o600, exist_ok=False)
+    except OSError as error:
+        raise _no_backup(folder, str(error.strerror)) from error
+    return draft
+
+
+def _check_room(folder: Path, size: int, spare: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < size + spare:
+        stay = f", of which {size_text(spare)} must stay" if spare else ""
+        raise _no_backup(folder, f"it takes {size_text(size)}, and {size_text(free)} are free{stay}")
+
+
+def sweep(folder: Path) -> None:
+    """Delete halves of backups, which a crash leaves. Whoever calls this holds the store's lock."""
+    for half in (folder / "backups").glob("*.part*"):
+        with suppress(OSError):  # it is in nobody's way, and tried again
+            half.unlink()
+
+
+def discard(draft: Path) -> None:
+    """Delete what did not become a backup. Harmless for what did."""
+    with suppress(OSError):  # it is no backup by its name, and swept away before the next one
+        for part in (draft, *_beside(draft)):
+            part.unlink(missing_ok=True)
+
+
+def copy(db: sqlite3.Connection, draft: Path, turn: Callable[[float], None] | None = None) -> None:
+    """Copy page by page. Every :data:`STEP` pages ``turn`` is called with the seconds for which others should come
+    first; these may read and write through ``db``, whose changes go into the copy as well. What it raises ends it.
+
+    Raises StoreUnavailable if the disk does not take it; sqlite3.Error if the database is damaged.
+    """
+    began = time.monotonic()
+
+    def stepped(status: int, _remaining: int, _total: int) -> None:
+        nonlocal began
+        if turn is not None and status != sqlite3.SQLITE_DONE:  # what is changed after the end is not in it
+            turn((time.monotonic() - began) * REST)
+            began = time.monotonic()
+
+    try:
+        with closing(sqlite3.connect(draft, isolation_level=None)) as target:
+            # until it is whole it is worth nothing: it is synced once, by finish()
+            target.execute("PRAGMA synchronous = OFF")
+            target.execute("PRAGMA journal_mode = OFF")
+            db.backup(target, pages=STEP if turn else -1, progress=stepped)
+    except sqlite3.OperationalError as error:
+        if _code(error) not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR):
+            raise
+        raise _no_backup(draft.parent.parent, str(error)) from error
+
+
+def finish(draft: Path, keep: int, now: float | None = None, stopped: Callable[[], bool] = bool) -> Backup:
+    """Make a copy that is whole a backup: looked through, on the disk, under its name; then the oldest ones go.
+
+    ``keep`` of its kind stay. Touches only the copy, so that any thread may do it; ``stopped`` ends a look that takes
+    too long. Raises StoreUnavailable if the disk does not take it or what was copied is damaged: no other backup goes.
+    """
+    folder, target = draft.parent.parent, draft.with_suffix(".db")
+    try:
+        with closing(sqlite3.connect(draft, isolation_level=None)) as db:
+            db.set_progress_handler(stopped, 100_000)
+            _look_through_copy(db, folder)
+            db.execute("PRAGMA journal_mode = DELETE")  # one file, on a disk that cannot be written as well
+            # else it would pass for the database itself where it is put back during the session that made it
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('session', 'a copy')")
+        if now is not None:
+            os.utime(draft, (now, now))
+        _sync(draft)
+        draft.rename(target)
+        _sync(target.parent)
+        made = _backup(target)
+        prune(folder, keep, automatic=made.why == AUTOMATIC)
+    except OSError as error:
+        raise _no_backup(folder, str(error.strerror)) from error
+    except sqlite3.Error as error:
+        if is_damage(error):
+            raise _damaged_copy(folder, str(error)) from error
+        raise _no_backup(folder, str(error)) from error
+    return made
+
+
+def _look_through_copy(db: sqlite3.Connection, folder: Path) -> None:
+    """Pages are copied as they are: without a look, backups of a damaged database would replace the good ones."""
+    found = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    if found != "ok":
+        raise _damaged_copy(folder, str(found).splitlines()[-1])
+
+
+def _damaged_copy(folder: Path, reason: str) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"no backup was made: the copy of {folder / DATABASE} is damaged ({reason}), as the database may be; end the "
+        f"server that uses it, then `wattle doctor` looks through it; {cure(folder)}"
+    )
 
 
 def _no_backup(folder: Path, reason: str) -> StoreUnavailable:
@@ -111,14 +223,22 @@ def _no_backup(folder: Path, reason: str) -> StoreUnavailable:
 
 def listed(folder: Path) -> list[Backup]:
     """All backups, the newest first."""
-    parts = (folder / "backups").glob
-    found = [*parts("*.db"), *parts(f"*/{DATABASE}")]
-    return sorted(map(_backup, found), key=lambda backup: backup.name, reverse=True)
+    found: list[Backup] = []
+    for path in (*(folder / "backups").glob("*.db"), *(folder / "backups").glob(f"*/{DATABASE}")):
+        with suppress(FileNotFoundError):  # a newer one has just pushed it out
+            found.append(_backup(path))
+    return sorted(found, key=lambda backup: backup.name, reverse=True)
 
 
-def prune(folder: Path, keep: int) -> None:
-    """Delete all but the newest ``keep``."""
-    for old in listed(folder)[keep:]:
+def newest(folder: Path) -> Backup | None:
+    """The one that knows most of what is there now."""
+    return next((backup for backup in listed(folder) if backup.why != ASIDE), None)
+
+
+def prune(folder: Path, keep: int, *, automatic: bool = False) -> None:
+    """Delete all but the newest ``keep``: of the automatic ones, or of the others. Files of other names stay."""
+    made = [b for b in listed(folder) if _NAME.fullmatch(b.name) and (b.why == AUTOMATIC) == automatic]
+    for old in made[keep:]:
         for path in (old.path, *(_beside(old.path))):
             path.unlink(missing_ok=True)
         if old.path.name == DATABASE:
@@ -131,9 +251,15 @@ def _backup(path: Path) -> Backup:
     return Backup(path, name.partition("-")[2], found.st_mtime, found.st_size)
 
 
-def _stamp() -> str:
-    now = time.time()
-    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(now))}.{int(now * 1000) % 1000:03d}Z"
+def _stamp(folder: Path, now: float | None = None) -> str:
+    """A time for a name. Never before that of a backup that is there: a clock that was set back must not make the
+    newest one look like the oldest, which goes first."""
+    when = datetime.fromtimestamp(time.time() if now is None else now, UTC)
+    for known in filter(None, (_NAME.fullmatch(backup.name) for backup in listed(folder))):
+        with suppress(ValueError, OverflowError):  # a name that only looks like one of ours
+            after = datetime.strptime(known[1], _STAMP).replace(tzinfo=UTC) + timedelta(milliseconds=1)
+            when = max(when, after)
+    return f"{when.strftime(_STAMP)[:-3]}Z"
 
 
 def _sync(path: Path) -> None:
@@ -203,18 +329,18 @@ def refusal(folder: Path) -> StoreUnavailable | None:
 
 def cure(folder: Path) -> str:
     """What to do about a database that is of no use."""
-    newest = next(iter(listed(folder)), None)
-    if newest is None:
+    last = next(iter(listed(folder)), None)
+    if last is None:
         return f"there is no backup: move the folder {folder} away to begin anew"
-    when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(newest.at))
-    return f"`wattle restore {newest.name}` brings back the backup of {when} UTC"
+    when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(last.at))
+    return f"`wattle restore {last.name}` brings back the backup of {when} UTC"
 
 
 def look_through(db: sqlite3.Connection, folder: Path) -> None:
     """Raises StoreUnavailable if the database is damaged. At most 0.4 s; large ones are not looked through."""
-    pages, size = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
-    if pages * size <= CHECKED:
-        check = "integrity_check(1)" if pages * size <= THOROUGH else "quick_check(1)"
+    size = size_of(db)
+    if size <= CHECKED:
+        check = "integrity_check(1)" if size <= THOROUGH else "quick_check(1)"
         found = db.execute(f"PRAGMA {check}").fetchone()[0]
         if found != "ok":
             reason = str(found).splitlines()[-1]
@@ -289,7 +415,7 @@ def _copy(source: Path, draft: Path, folder: Path) -> tuple[int, int]:
     for path in (draft, *_beside(draft)):
         path.unlink(missing_ok=True)
     try:
-        with _opened(source) as db:
+        with opened(source) as db:
             db.execute("VACUUM INTO ?", (str(draft),))
         with closing(sqlite3.connect(draft, isolation_level=None)) as db:
             return _checked(db, source)
@@ -300,7 +426,7 @@ def _copy(source: Path, draft: Path, folder: Path) -> tuple[int, int]:
 
 
 @contextmanager
-def _opened(source: Path) -> Iterator[sqlite3.Connection]:
+def opened(source: Path) -> Iterator[sqlite3.Connection]:
     """Without a change to the file: it may be the only copy, on a disk that cannot be written."""
     wal = source.with_name(source.name + "-wal")
     mode = "mode=rw" if wal.exists() else "mode=ro&immutable=1"
@@ -329,7 +455,7 @@ def _put_aside(folder: Path) -> Path | None:
     files = [part for part in (path, *_beside(path)) if part.exists()]
     if not files:
         return None
-    aside = folder / "backups" / f"{_stamp()}-before-restore"
+    aside = folder / "backups" / f"{_stamp(folder)}-{ASIDE}"
     aside.mkdir(mode=0o700)
     for part in files:
         part.rename(aside / part.name)

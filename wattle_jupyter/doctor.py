@@ -43,10 +43,11 @@ def examine(store: Path, chosen_by: str = "") -> dict[str, Json]:
         "extension": _extension(problems),
     }
     found["way"] = _way(found["owner"])
-    found |= {"disk": "", "database": "", "clock": symptoms.clock(store, problems)}
+    found |= {"disk": "", "database": "", "backup": "", "clock": symptoms.clock(store, problems)}
     if store.is_dir():
         found["disk"] = symptoms.disk(store, problems)
         found["database"] = symptoms.database(store, "pid" in found["owner"], problems)
+        found["backup"] = symptoms.backup(store)
     if note := owner.note_on_own_server(store, os.environ):
         problems.append(note)
     return {**found, "problems": problems, "well": not problems}
@@ -233,7 +234,7 @@ def report(found: dict[str, Json]) -> str:
     lines.append(f"settings   {found['settings']}")
     lines.append(f"store      {found['store']['dir']} ({_listed(store)})")
     lines.append(f"chosen by  {found['store']['chosen by']}")
-    lines += [f"{name:<11}{found[name]}" for name in ("disk", "database", "clock") if found[name]]
+    lines += [f"{name:<11}{found[name]}" for name in ("disk", "database", "backup", "clock") if found[name]]
     lines.append(f"way        {found['way']}")
     lines.append(f"owner      {_listed(found['owner'])}")
     lines.append(f"followers  {followers or 'none'}")

@@ -14,6 +14,7 @@ from wattle_jupyter.executors.local import LocalExecutor
 from wattle_jupyter.looplag import LoopLag
 from wattle_jupyter.objects import Objects
 from wattle_jupyter.retention import Retention, Rule
+from wattle_jupyter.safekeeping import Safekeeping
 from wattle_jupyter.scheduler import Scheduler
 from wattle_jupyter.settings import Settings
 from wattle_jupyter.statemachine import Limits
@@ -34,7 +35,9 @@ class Engine:
         self.lag = LoopLag(scheduler.meter.loop_lag.observe)
         rule = Rule(settings.store.keep_runs, settings.store.keep_days)
         self.retention = Retention(scheduler, rule, settings.store.undo_days, log)
-        self._sweeping = asyncio.create_task(self.retention.run())
+        hours, keep = settings.store.backup_hours, settings.store.keep_automatic
+        self.safekeeping = Safekeeping(store, hours * 3600.0, keep, log)
+        self._caring = [asyncio.create_task(care) for care in (self.retention.run(), self.safekeeping.run())]
 
     @classmethod
     async def open(
@@ -74,8 +77,9 @@ class Engine:
 
     async def close(self) -> None:
         """Detach from the executor and close the store. Tasks go on."""
-        self._sweeping.cancel()
+        for task in self._caring:
+            task.cancel()
         self.lag.stop()
-        await asyncio.gather(self._sweeping, return_exceptions=True)
+        await asyncio.gather(*self._caring, return_exceptions=True)
         await self.scheduler.stop()
         await self.store.close()

@@ -20,7 +20,7 @@ _WORST = {"failed": 2, "degraded": 1, "ok": 0}
 async def examine(engine: Engine) -> list[HealthCheck]:
     """All checks. ``failed``: no work is started; ``degraded``: it goes on, and somebody should look."""
     free = await asyncio.to_thread(_free, engine.store.folder)
-    return [_store(engine), _executor(engine), _disk(free), _queue(engine), _loop(engine)]
+    return [_store(engine), _executor(engine), _disk(free), _backup(engine), _queue(engine), _loop(engine)]
 
 
 def summed_up(checks: list[HealthCheck]) -> Health:
@@ -49,6 +49,10 @@ def _executor(engine: Engine) -> HealthCheck:
 def _disk(free: int) -> HealthCheck:
     text = f"{free >> 20} MiB are free where the store lies; delete runs (`wattle clean`) or make room"
     return _check("disk", text if free < NO_SPACE else None, text if free < LITTLE_SPACE else None)
+
+
+def _backup(engine: Engine) -> HealthCheck:
+    return _check("backup", degraded=engine.safekeeping.trouble)
 
 
 def _queue(engine: Engine) -> HealthCheck:

@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
+from wattle_jupyter import backups
 from wattle_jupyter._version import __version__
 from wattle_jupyter.engine import Engine
 from wattle_jupyter.guard import DATABASE
@@ -95,6 +96,11 @@ def facts_of(engine: Engine) -> dict[str, tuple[str, float]]:
         "wattle_trouble": ("1 while something keeps the engine from working.", float(scheduler.trouble is not None)),
         "wattle_keeper_up": ("1 while the keeper answers.", float(host.state == "up")),
         "wattle_keeper_resident_bytes": ("Memory of the keeper.", _resident(host.pid)),
+        "wattle_backup_timestamp_seconds": ("When the newest backup was made; 0: there is none.", _backup(folder)),
+        "wattle_backup_trouble": (
+            "1 while the automatic backup that is due cannot be made.",
+            float(bool(engine.safekeeping.trouble)),
+        ),
         "wattle_store_bytes": ("Size of the database and of its write-ahead log.", _size(folder)),
         "wattle_disk_free_bytes": ("Free space where the store lies.", _free(folder)),
     }
@@ -163,6 +169,14 @@ def _size(folder: Any) -> float:
         except OSError:
             continue
     return found
+
+
+def _backup(folder: Any) -> float:
+    try:
+        newest = backups.newest(folder)
+    except OSError:
+        return 0.0
+    return newest.at if newest else 0.0
 
 
 def _free(folder: Any) -> float:

@@ -53,6 +53,8 @@ class Store:
     max_object: int = 2 * 1024**3
     keep_outputs: int = 100 * 1024**2
     keep_backups: int = 10
+    backup_hours: int = 24
+    keep_automatic: int = 7
     keep_runs: int = 0
     keep_days: int = 0
     undo_days: int = 7
@@ -110,7 +112,9 @@ TABLE = (
     Setting("store", "local_types", "text", "none", "kinds of file systems to be trusted as local ones, by commas"),
     Setting("store", "max_object", "bytes", "2GiB", "largest Python object that tasks pass on", 1024, 1024**5),
     Setting("store", "keep_outputs", "bytes", "100MiB", "largest declared file of which a copy is kept", 0, 1024**5),
-    Setting("store", "keep_backups", "int", "10", "backups of the database that are kept in the store", 1, 1000),
+    Setting("store", "keep_backups", "int", "10", "backups made by hand, or before a change, that are kept", 1, 1000),
+    Setting("store", "backup_hours", "int", "24", "hours from one automatic backup to the next; 0: none are made"),
+    Setting("store", "keep_automatic", "int", "7", "automatic backups that are kept in the store", 1, 1000),
     Setting("store", "keep_runs", "int", "0", "runs of a workflow that are kept, the newest; 0: all of them"),
     Setting("store", "keep_days", "int", "0", "days for which runs are kept after their end; 0: for ever"),
     Setting("store", "undo_days", "int", "7", "days for which a deleted run can be brought back"),

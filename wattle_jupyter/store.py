@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
+import queue
 import sqlite3
 import time
 import uuid
@@ -41,6 +42,8 @@ _PRAGMAS = (
     "PRAGMA temp_store = MEMORY",
 )
 
+_LONGEST_REST = 0.25  # seconds: so soon a backup sees that the store is being closed
+
 
 class Store:
     """An open store. Make one with :meth:`open`, end it with :meth:`close`."""
@@ -55,6 +58,8 @@ class Store:
         self._db = db
         self._lock = lock
         self._mark: Mark | None = None  # what to leave behind
+        self._one_backup = asyncio.Lock()
+        self._backing_up: set[asyncio.Task[Backup]] = set()
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
@@ -84,17 +89,51 @@ class Store:
     async def _prepare(self, mark: Mark) -> None:
         if not mark.closed:
             await self.read(lambda db: backups.look_through(db, self.folder))
+        await self.read(lambda _: backups.sweep(self.folder))
         if 0 < await self.read(lambda db: _schema(db, self.folder)) < SCHEMA:
-            await self.back_up(f"before-schema-{SCHEMA}")
+            why = f"before-schema-{SCHEMA}"  # nobody waits yet: it is made in one go
+            await self.read(lambda db: backups.make(db, self.folder, why, self._keep_backups))
         await self.write(_migrate)
         session = uuid.uuid4().hex
         self.id, self.epoch, self.rejoined = await self.write(lambda db: _identity(db, self.folder, mark, session))
         write_mark(self.folder, Mark(session))
         self._mark = Mark(session, closed=True)
 
-    async def back_up(self, why: str) -> Backup:
-        """Copy the database into ``backups/``. Writes wait: some 6 ms for each MB. Raises StoreUnavailable."""
-        return await self.read(lambda db: backups.make(db, self.folder, why, self._keep_backups))
+    async def back_up(self, why: str, keep: int | None = None, now: float | None = None) -> Backup:
+        """Copy the database into ``backups/``, while others read and write. The newest ``keep`` of its kind stay.
+
+        One at a time; goes on when whoever asked goes away. ``now``, else the time. Raises StoreUnavailable.
+        """
+        making = asyncio.ensure_future(self._back_up(why, self._keep_backups if keep is None else keep, now))
+        self._backing_up.add(making)
+        making.add_done_callback(self._backing_up.discard)
+        return await asyncio.shield(making)
+
+    async def _back_up(self, why: str, keep: int, now: float | None) -> Backup:
+        async with self._one_backup:
+            size = await self.read(backups.size_of)
+            draft = await asyncio.to_thread(backups.begin, self.folder, why, size, now)
+            try:
+                await self.read(lambda db: backups.copy(db, draft, self._let_others))
+                return await asyncio.to_thread(backups.finish, draft, keep, now, lambda: self._lock < 0)
+            except StoreUnavailable as error:
+                raise (self._closed() if self._lock < 0 else error) from error
+            finally:
+                await asyncio.to_thread(backups.discard, draft)
+
+    def _let_others(self, seconds: float) -> None:
+        """In the database's thread, between two steps of a copy: do what waits already, and what comes meanwhile."""
+        waiting, end = self._db._tx.qsize(), time.monotonic() + min(seconds, _LONGEST_REST)
+        while waiting > 0 or time.monotonic() < end:
+            if self._lock < 0:
+                raise self._closed()
+            try:
+                done, query = self._db._tx.get(timeout=max(0.0, end - time.monotonic()))
+            except queue.Empty:
+                return
+            waiting -= 1
+            assert done is not None, "all that waits comes from read()"
+            _perform(done, query)
 
     async def close(self) -> None:
         """Close the database, then let the lock go. Safe to call twice."""
@@ -106,6 +145,8 @@ class Store:
 
     async def _close(self, lock: int) -> None:
         try:
+            if self._backing_up:  # it sees that the lock is gone, and ends
+                await asyncio.wait(self._backing_up)
             await self._db.close()
             if self._mark is not None:
                 with contextlib.suppress(StoreUnavailable):  # the next one looks through the database then
@@ -123,7 +164,7 @@ class Store:
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``query`` in the database's thread. It must not write."""
         if self._lock < 0:
-            raise StoreUnavailable(f"the store {self.folder} is closed; ask again when a server owns it")
+            raise self._closed()
         # aiosqlite has no public way to run one function whole in its thread, which is what a transaction needs
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._db._tx.put_nowait((done, partial(query, self._db._conn)))
@@ -135,6 +176,9 @@ class Store:
             if backups.is_damage(error):
                 raise backups.trouble(self.folder, error) from error
             raise backups.refused(self.folder, error) from error
+
+    def _closed(self) -> StoreUnavailable:
+        return StoreUnavailable(f"the store {self.folder} is closed; ask again when a server owns it")
 
     async def write(self, transaction: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``transaction`` between BEGIN and COMMIT; any error rolls back. Raises StoreUnavailable."""
@@ -186,6 +230,25 @@ class Store:
     async def all(self, sql: str, args: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
         """All rows of a query that is a constant of the program; values only ever come in ``args``."""
         return await self.read(lambda db: db.execute(sql, args).fetchall())
+
+
+def _perform(done: asyncio.Future[Any], query: Callable[[], Any]) -> None:
+    """As aiosqlite's thread does it: whoever waits for the answer, or the error, is in a loop."""
+    try:
+        answer = partial(_settle, done, query(), None)
+    except BaseException as error:  # noqa: BLE001 - it is not ours: it goes to whoever asked
+        answer = partial(_settle, done, None, error)
+    with contextlib.suppress(RuntimeError):  # that loop is closed
+        done.get_loop().call_soon_threadsafe(answer)
+
+
+def _settle(done: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    if done.done():
+        return
+    if error is None:
+        done.set_result(result)
+    else:
+        done.set_exception(error)
 
 
 def _newest_seq(db: sqlite3.Connection) -> int:

@@ -70,6 +70,28 @@ def database(store: Path, owned: bool, problems: list[str]) -> str:
     return f"sound, {size_text(size)}, schema {schema}{older}"
 
 
+def backup(store: Path) -> str:
+    """How old the newest backup is. Where a due one cannot be made, the owner says why by itself."""
+    from wattle_jupyter import backups  # noqa: PLC0415  a kernel does without sqlite3
+
+    try:
+        newest, number = backups.newest(store), len(backups.listed(store))
+    except OSError as error:
+        return f"cannot be looked at: {error.strerror}"
+    if newest is None:
+        return "none yet; a server makes one by itself after the first changes, `wattle backup` at once"
+    return f"{newest.name}, {_age(time.time() - newest.at)}; {number} in all"
+
+
+def _age(seconds: float) -> str:
+    if seconds < 0:
+        return "of a time to come: the clock was set"
+    for length, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * length:
+            return f"{seconds // length:.0f} {unit} old"
+    return "new"
+
+
 def _looked_through(store: Path, path: Path) -> tuple[int, str]:
     """Schema, and what is wrong. Of a copy: whoever opens the file itself could break the lock of a coming owner."""
     import sqlite3  # noqa: PLC0415

@@ -308,7 +308,7 @@ class Info(TypedDict):
 
 
 class HealthCheck(TypedDict):
-    name: str  # store, executor, disk, queue, loop
+    name: str  # store, executor, disk, backup, queue, loop
     state: Literal["ok", "degraded", "failed"]
     reason: str  # and what to do; empty if all is well
 
