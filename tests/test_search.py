@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -17,59 +20,201 @@ from hypothesis import strategies as st
 from processes import API, EngineProcess, until
 
 from wattle_jupyter.handlers import search as handler
-from wattle_jupyter.host import search
+from wattle_jupyter.host import ripgrep, scan, search
+from wattle_jupyter.host.pattern import ESCAPES, read
 
-PIECES = st.sampled_from([b"a", b"b", b"\n", b"\r", b"\x1b[31m", b"\x1b[0m", b"ERR", b"err", b"\xc3\xa4", b"\xff"])
-SIGNS = st.sampled_from([b"error", b"x", b"\n", b"fail", b"failed", b"killed ", b"no "])
-PATTERNS = st.sampled_from(["a", "ab", "ERR", "err", "b$", "^a", "a.*b", "x", "a|b", "(?:)", "ä", "$"])
+WITH_RIPGREP = pytest.param(True, id="ripgrep", marks=pytest.mark.skipif(not ripgrep.program(), reason="no ripgrep"))
+WAYS = pytest.mark.parametrize("helped", [pytest.param(False, id="python"), WITH_RIPGREP])
+
+PIECES = st.sampled_from(
+    [
+        *(b"a", b"b", b"A", b"\n", b"\n", b"\r", b"ERR", b"err", b"or", b" ", b"7", b"\x00", b"x" * 30),
+        *(b"\x1b[31m", b"\x1b[0m", b"\x1b", b"\x1b]0;ab\x07"),
+        *(b"\xc3\xa4", b"\xc3\x84", b"\xff", b"[Omitted long matching line]"),
+    ]
+)
+ATOMS = st.sampled_from(
+    [
+        *("a", "b", "ab", "ERR", "err", "error", "ä", ".", "x", "7", r"\x1b", r"\r", r"\x00", r"\n", "0m"),
+        *(r"\d", r"\w", r"\W", r"\s", r"\S", "[ab]", "[^a]", "[^a-z]", "[ä]", r"[\s\S]", "(?s:.)"),
+        *("^", "$", r"\A", r"\Z", r"\b", r"\B", "(?=a)", "(?!a)", "(?<=a)", "(?<!a)"),
+        *("(?:)", "(?:a|err)", "(?:|a)", "(?i:err)", "(?i:[^A])", "(?-i:A)", "(?>a|ab)"),
+        *(r"(a)x?\1", "(?:(a)?(?(1)b|r))"),
+    ]
+)
+REPEATS = st.sampled_from(["", "", "", "*", "+", "?", "{2}", "{1,3}", "*?", "*+", "{0}"])
+SEQUENCES = st.lists(st.tuples(ATOMS, REPEATS).map("".join), min_size=1, max_size=4).map("".join)
+PATTERNS = (
+    st.tuples(st.sampled_from(["", "", "", "(?i)", "(?s)"]), st.lists(SEQUENCES, min_size=1, max_size=3).map("|".join))
+    .map("".join)
+    .filter(lambda text: is_pattern(text))
+)
 
 
-@settings(deadline=None)
-@given(st.lists(PIECES, max_size=25).map(b"".join), PATTERNS, st.booleans())
-@example(b"", "(?:)", False)
-@example(b"\n\n", "$", False)
-@example(b"\n\x1b[31m", "(?:)", False)
-def test_it_finds_what_a_look_at_each_line_finds(
-    tmp_path_factory: pytest.TempPathFactory, content: bytes, pattern: str, ignore_case: bool
-) -> None:
-    path = tmp_path_factory.getbasetemp() / "log"
-    path.write_bytes(content)
-    flags = re.IGNORECASE if ignore_case else 0
-    wanted, at = [], 0
+def is_pattern(text: str) -> bool:
+    try:
+        re.compile(text.encode())
+    except re.error:
+        return False
+    return True
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small() -> Iterator[None]:
+    """All that is done with big logs is done with small ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ripgrep, "NEAR", 8)
+        patch.setattr(ripgrep, "_WINDOW", 16)
+        patch.setattr(ripgrep, "_ENOUGH", 2)
+        patch.setattr(ripgrep, "_OPTIONS", (*ripgrep._OPTIONS, "--max-columns=40"))
+        yield
+
+
+def find(path: Path, helped: bool, pattern: str, ignore_case: bool, most: int, **more: Any) -> dict[str, Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "_SMALL", -1 if helped else 1 << 60)
+        return search.find(str(path), pattern, ignore_case, most, **more)
+
+
+def looked_at_one_by_one(content: bytes, pattern: str, ignore_case: bool) -> list[int]:
+    wanted = re.compile(pattern.encode(), re.IGNORECASE if ignore_case else 0)
+    found, at = [], 0
     for line in content.splitlines(keepends=True) if b"\r" not in content else _lines(content):
-        seen = re.sub(rb"\x1b\[\d*m", b"", line)
-        if seen and re.search(pattern.encode(), seen.rstrip(b"\n"), flags):  # colours alone are no last line
-            wanted.append(at)
+        seen = re.sub(ESCAPES, b"", line)
+        if seen and wanted.search(seen.removesuffix(b"\n")):  # colours alone are no last line
+            found.append(at)
         at += len(line)
-    found = search.find(str(path), pattern, ignore_case, 1000)
-    del found["spans"]
-    assert found == {"size": len(content), "count": len(wanted), "lines": wanted}
-    if wanted:
-        back = search.find(str(path), pattern, ignore_case, 1, last=True, count_all=False)
-        assert (back["lines"], back["count"]) == (wanted[-1:], 1)
-        middle = wanted[len(wanted) // 2]
-        assert search.find(str(path), pattern, ignore_case, 1000, start=middle)["lines"] == [
-            at for at in wanted if at >= middle
-        ]
-        assert search.find(str(path), pattern, ignore_case, 1000, stop=middle)["lines"] == [
-            at for at in wanted if at < middle
-        ]
+    return found
 
 
 def _lines(content: bytes) -> list[bytes]:
-    return [line for line in re.findall(rb"[^\n]*\n|[^\n]+", content) if line]
+    return re.findall(rb"[^\n]*\n|[^\n]+", content)
 
 
-def test_lines_at_the_borders_of_blocks_are_found_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@WAYS
+@settings(deadline=None, max_examples=60)
+@given(st.lists(PIECES, max_size=25).map(b"".join), PATTERNS, st.booleans(), st.sampled_from([0, 50]), st.data())
+@example(b"", "(?:)", False, 50, None)
+@example(b"\n\n", "$", False, 50, None)
+@example(b"\n\x1b[31m", "(?:)", False, 50, None)
+def test_it_finds_what_a_look_at_each_line_finds(
+    tmp_path_factory: pytest.TempPathFactory,
+    helped: bool,
+    content: bytes,
+    pattern: str,
+    ignore_case: bool,
+    colourful: int,
+    data: st.DataObject | None,
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "log"
+    path.write_bytes(content)
+    wanted = looked_at_one_by_one(content, pattern, ignore_case)
+    most = data.draw(st.sampled_from([1, 3, 1000])) if data else 1000
+    start, stop = sorted(data.draw(st.integers(0, len(content))) for _ in "ab") if data else (0, len(content))
+    within = [at for at in wanted if start <= at < stop]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ripgrep, "_COLOURFUL", colourful)
+        found = find(path, helped, pattern, ignore_case, most)
+        assert (found["size"], found["count"], found["lines"]) == (len(content), len(wanted), wanted[:most])
+        part = {"start": start, "stop": stop}
+        found = find(path, helped, pattern, ignore_case, most, last=True, **part)
+        assert (found["count"], found["lines"]) == (len(within), within[-most:])
+        near = find(path, helped, pattern, ignore_case, most, count_all=False, **part)
+        assert near["lines"] == within[:most]
+        back = find(path, helped, pattern, ignore_case, most, last=True, count_all=False, **part)
+        assert back["lines"] == within[-most:]
+
+
+@WAYS
+def test_lines_at_the_borders_of_blocks_are_found_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, helped: bool
+) -> None:
     (tmp_path / "log").write_bytes(b"".join(b"%05d x\n" % i for i in range(1000)))
     for size in (64, 100, 4096):
-        monkeypatch.setattr(search, "_BLOCK", size)
-        found = search.find(str(tmp_path / "log"), "7 x$", False, 3)
+        monkeypatch.setattr(scan, "_BLOCK", size)
+        found = find(tmp_path / "log", helped, "7 x$", False, 3)
         assert found == {"size": 8000, "count": 100, "lines": [56, 136, 216], "spans": [[(4, 7)]] * 3}
-        back = search.find(str(tmp_path / "log"), "7 x$", False, 3, stop=7000, last=True, count_all=False)
+        back = find(tmp_path / "log", helped, "7 x$", False, 3, stop=7000, last=True, count_all=False)
         assert back["lines"] == [6776, 6856, 6936]
-        last = search.find(str(tmp_path / "log"), "7 x$", False, 2, last=True)
+        last = find(tmp_path / "log", helped, "7 x$", False, 2, last=True)
         assert (last["count"], last["lines"]) == (100, [7896, 7976])
+
+
+@WAYS
+def test_a_line_of_many_blocks_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, helped: bool) -> None:
+    monkeypatch.setattr(scan, "_FIRST", 16)
+    monkeypatch.setattr(scan, "_BLOCK", 16)
+    monkeypatch.setattr(scan, "LONGEST", 64)
+    long = b"first\n" + b"x" * 500 + b"yes\x1b[0m" + b"x" * 500 + b"yes\nlast yes"
+    (tmp_path / "log").write_bytes(long)
+    assert find(tmp_path / "log", helped, "yes", False, 9)["lines"] == [6, len(long) - 8]
+    assert find(tmp_path / "log", helped, "yes", False, 9, last=True, count_all=False)["lines"] == [6, len(long) - 8]
+    assert find(tmp_path / "log", helped, "y[e]s", False, 1, stop=len(long) - 8, last=True)["lines"] == [6]
+
+
+def test_a_log_that_may_be_one_endless_line_is_not_given_to_ripgrep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "log").write_bytes(b"one\ntwo two two\n" + b"x" * 500 + b"yes\nlast\n")
+    monkeypatch.setattr(ripgrep, "_SPOT", 64)
+    monkeypatch.setattr(ripgrep, "program", lambda: "/nonexistent/rg")
+    assert find(tmp_path / "log", True, "yes", False, 9)["lines"] == [16]
+
+
+@pytest.mark.skipif(not ripgrep.program(), reason="no ripgrep")
+@pytest.mark.parametrize("pattern", [r"(?:\w{900}){900}|last", r"la(?:s|\n)t", r"last(?L:)"])
+def test_what_ripgrep_does_not_understand_is_found_without_it(tmp_path: Path, pattern: str) -> None:
+    (tmp_path / "log").write_bytes(b"one long line first\nlast\nlast\n")
+    assert find(tmp_path / "log", True, pattern, False, 9)["lines"] == [20, 25]
+
+
+def test_a_ripgrep_that_breaks_off_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "log").write_bytes(b"a line to begin with\nyes\nno\nyes\n")
+    broken = tmp_path / "rg"
+    broken.write_text("#!/bin/sh\necho 0:yes\nkill -9 $$\n")
+    broken.chmod(0o700)
+    monkeypatch.setattr(ripgrep, "program", lambda: str(broken))
+    found = find(tmp_path / "log", True, "yes", False, 9)
+    assert (found["count"], found["lines"]) == (2, [21, 28])
+
+
+def test_ripgrep_is_looked_for_on_the_path_and_beside_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"relative{os.pathsep}{tmp_path / 'a'}")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "b" / "python"))
+    assert ripgrep.program() is None
+    for folder in ("b", "a"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "rg").write_text("")
+        assert ripgrep.program() != str(tmp_path / folder / "rg")  # it cannot be run
+        (tmp_path / folder / "rg").chmod(0o700)
+        assert ripgrep.program() == str(tmp_path / folder / "rg")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "needles"),
+    [
+        ("Traceback", {b"Traceback"}),
+        (r"loss=0\.000[0-9]{3} ", {b"loss=0.000"}),
+        ("(ERROR|FATAL): [a-z]+", {b"ERROR", b"FATAL"}),
+        ("(?i)Err.*(?:Disk|Full){2}", {b"disk", b"full"}),
+        (r"\d+(?:abc)+|xyz", {b"abc", b"xyz"}),
+        ("(?:abc)*|xyz", set()),
+        ("(?=abc)x", set()),
+        ("ab", set()),
+    ],
+)
+def test_what_each_line_must_hold_is_read_from_the_pattern(pattern: str, needles: set[bytes]) -> None:
+    assert set(read(pattern, False).needles) == needles
+
+
+@pytest.mark.parametrize(
+    ("pattern", "exact"),
+    [("error: [a-z]+$", True), (r"\bfail\w*?(?:ed|s)?\b", True), ("(?<!no )error", False), ("(a)\\1", False)],
+)
+def test_ripgrep_is_believed_only_where_it_means_the_same(pattern: str, exact: bool) -> None:
+    plain = read(pattern, False).plain
+    assert plain is not None
+    assert plain.exact == exact
 
 
 def test_a_line_that_is_not_finished_is_left_for_the_next_time(tmp_path: Path) -> None:
@@ -132,7 +277,7 @@ def test_what_only_speaks_of_errors_is_none(tmp_path: Path, line: str) -> None:
     assert search.find(str(tmp_path / "log"), None, True, 9)["lines"] == []
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(
     st.lists(st.sampled_from([b"error", b"x", b"\n", b"fail", b"failed", b"killed ", b"no "]), max_size=20).map(
         b"".join
@@ -227,7 +372,7 @@ def test_a_search_ends_when_nobody_waits_for_it_any_more(engine: EngineProcess) 
 
 
 def searching(server: psutil.Process) -> list[psutil.Process]:
-    return [process for process in server.children() if search.__file__ in process.cmdline()]
+    return [process for process in server.children() if handler._PROGRAM in process.cmdline()]
 
 
 def test_a_search_whose_server_was_killed_ends_by_itself(tmp_path: Path) -> None:

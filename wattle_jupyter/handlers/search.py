@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import re
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from wattle_jupyter.logs import LogFile
 PATIENCE = 30.0
 """Seconds after which a search is given up."""
 
+_PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from wattle_jupyter.host.search import main; main()"
+_ROOT = str(Path(search.__file__).parents[2])
 _SIDE_BY_SIDE = 4
 _MOST = 10_000
 _LONGEST = 1_000
@@ -110,12 +114,13 @@ async def look(path: Path, asked: dict[str, Any]) -> dict[str, Any]:
 async def _searched(given: bytes) -> tuple[int | None, bytes, bytes]:
     """Exit code and what it wrote. Raises TimeoutError; the process is gone in any case."""
     pipe = asyncio.subprocess.PIPE
-    command = (sys.executable, "-I", "-S", search.__file__)
-    process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-I", "-S", "-c", _PROGRAM, _ROOT, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+    )
     try:
         out, err = await asyncio.wait_for(process.communicate(given), PATIENCE)
     finally:
         with contextlib.suppress(ProcessLookupError):
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # with what it has started to help it
         await process.wait()
     return process.returncode, out, err
