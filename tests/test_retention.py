@@ -50,10 +50,10 @@ def test_a_deleted_run_is_hidden_everywhere_and_can_be_brought_back(engine: Engi
     assert engine.request("POST", f"runs/{second}/retry")[0] == 404
     assert engine.get("runs/last")["id"] == first
     assert engine.request("DELETE", f"runs/{second}")[0] == 404
-    assert engine.post(f"runs/{second[:10]}/restore")["id"] == second
+    assert engine.post(f"runs/{second[:10]}/undelete")["id"] == second
     assert engine.get("runs/last")["id"] == second
     assert "hello" in engine.get(f"runs/{second}/tasks/t/logs")["text"]
-    assert engine.request("POST", f"runs/{second}/restore")[0] == 404
+    assert engine.request("POST", f"runs/{second}/undelete")[0] == 404
 
 
 def test_a_run_that_goes_on_is_not_deleted(engine: EngineProcess) -> None:
@@ -134,7 +134,7 @@ async def test_what_was_brought_back_before_its_turn_stays(tmp_path: Path, scrat
         await asyncio.sleep(0.02)
     await engine.retention.delete(run)
     async with engine.scheduler.settled:
-        back = asyncio.create_task(engine.retention.bring_back(run))
+        back = asyncio.create_task(engine.retention.undelete(run))
         await engine.store.all("SELECT 1")
         assert not back.done()  # it waits for whoever deletes for good
     assert await back == run

@@ -106,8 +106,8 @@ def test_our_own_name_goes_before_the_foreign_one(order: list[str]) -> None:
             {"WATTLE_STORE__PATH": "/x"},
             {},
             "the environment (WATTLE_STORE__PATH): there is no setting `path` in `[store]`; "
-            "there is `dir`, `local_types`, `max_object`, `keep_outputs`, `keep_backups`, `backup_hours`, `keep_automatic`, `keep_runs`, `keep_days`, "
-            "`undo_days`",
+            "there is `dir`, `local_types`, `max_object`, `keep_outputs`, `keep_backups`, `backup_hours`, "
+            "`keep_automatic`, `keep_runs`, `keep_days`, `undo_days`",
         ),
         (
             None,

@@ -117,7 +117,7 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=dict[str, str],
     ),
     Operation(
-        verb="POST", path="runs/{run}/restore", action="write", summary="Bring a deleted run back.",
+        verb="POST", path="runs/{run}/undelete", action="write", summary="Bring a deleted run back.",
         answer=wire.RunSummary,
     ),
     Operation(

@@ -132,7 +132,7 @@ class Retention:
         async with self._scheduler.settled:
             return len(await self._scheduler.record(transaction))
 
-    async def bring_back(self, text: str) -> str:
+    async def undelete(self, text: str) -> str:
         """Show a hidden run again. Returns its id. Raises NotFound."""
         sql = "SELECT id FROM run WHERE deleted_at IS NOT NULL AND substr(id, 1, ?) = ? LIMIT 2"
         found = await self._store.all(sql, (len(text), text)) if len(text) >= 4 else []

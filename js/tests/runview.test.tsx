@@ -79,7 +79,7 @@ describe('acts', () => {
     await page.event('run.deleted');
     expect(page.button('Retry failed').title).toBe('This run was deleted');
     await page.click(page.button('Undo'));
-    expect(page.acts).toEqual([{ verb: 'restore' }]);
+    expect(page.acts).toEqual([{ verb: 'undelete' }]);
     await page.change(); // the server tells of it
     expect(page.root.textContent).not.toContain('was deleted');
   });

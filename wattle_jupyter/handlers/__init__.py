@@ -26,7 +26,7 @@ HANDLERS: dict[str, type[Any]] = {
     "runs": workflows.RunsHandler,
     "runs/{run}": runs.RunHandler,
     "runs/{run}/snapshot": runs.SnapshotHandler,
-    "runs/{run}/restore": care.RunRestoreHandler,
+    "runs/{run}/undelete": care.RunUndeleteHandler,
     "runs/{run}/cancel": runs.CancelHandler,
     "runs/{run}/retry": runs.RetryHandler,
     "runs/{run}/tasks/{task}": runs.TaskHandler,

@@ -66,9 +66,9 @@ def _rule(told: Mapping[str, Json]) -> Rule:
     return Rule(told.get("keep_runs", 0), told.get("keep_days", 0))
 
 
-class RunRestoreHandler(WattleHandler):
+class RunUndeleteHandler(WattleHandler):
     @writes
     async def post(self, text: str) -> None:
         self.read_object()
-        run = await self.engine.retention.bring_back(text)
+        run = await self.engine.retention.undelete(text)
         self.answer(await self.engine.scheduler.summary(run))

@@ -20,6 +20,8 @@ from wattle_jupyter.objects import size_text
 from wattle_jupyter.places import store_dir
 from wattle_jupyter.verbs.scene import BadUsage, Outcome, Scene
 
+_PATIENCE = 600.0  # seconds for a backup: some 25 ms for each MB, while others work
+
 
 def backup(args: argparse.Namespace, scene: Scene) -> Outcome:
     folder = scene.store or store_dir(os.environ)
@@ -41,7 +43,7 @@ def _make(folder: Path) -> dict[str, Any]:
     try:
         made = backups.make_unowned(folder)
     except StoreLocked:
-        return dict(Client(folder, start=False).request("POST", "backups", body={}))
+        return dict(Client(folder, start=False, timeout=_PATIENCE).request("POST", "backups", body={}))
     return {"name": made.name, "path": str(made.path), "why": made.why, "size": made.size}
 
 
@@ -115,7 +117,7 @@ def clean(args: argparse.Namespace, scene: Scene) -> Outcome:
     else:
         told = scene.client.request("POST", "cleanup", body=limits)
     rows = [(line["workflow"], str(line["runs"]), size_text(line["bytes"])) for line in told["workflows"]]
-    what = "would be deleted" if args.dry_run else "deleted; `bring-back RUN` undoes it for a time"
+    what = "would be deleted" if args.dry_run else "deleted; `undelete RUN` undoes it for a time"
     words = [f"{tables.some(told['runs'], 'run')} {what} ({size_text(told['bytes'])})"]
     if rows:
         words.append(tables.columns(("WORKFLOW", "RUNS", "SIZE"), rows, scene.width))
@@ -126,8 +128,8 @@ def clean(args: argparse.Namespace, scene: Scene) -> Outcome:
     return Outcome(text="\n".join(words), data=told)
 
 
-def bring_back(args: argparse.Namespace, scene: Scene) -> Outcome:
-    run = scene.client.request("POST", f"runs/{quote(args.run, safe='')}/restore", body={})
+def undelete(args: argparse.Namespace, scene: Scene) -> Outcome:
+    run = scene.client.request("POST", f"runs/{quote(args.run, safe='')}/undelete", body={})
     return Outcome(text=f"{run['workflow']}: {run['state']}, there again", data=run)
 
 

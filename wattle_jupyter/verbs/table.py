@@ -87,8 +87,8 @@ TABLE = (
          more="Waits until it ended, as `run -w` does, with the same exit codes."),
     Verb("backup", care.backup, "copy the database of the store", ("backup", "backup ~/wattle-backup.db"),
          (arg("path", nargs="?", metavar="PATH", help="a file or folder to copy it to as well"), _STORE),
-         more="Without PATH it stays in the store's folder `backups`, which keeps the newest 10. Logs and results are\n"
-              "not in it; they stay where they are."),
+         more="Without PATH it stays in the store's folder `backups`, which keeps the newest 10 beside those that a\n"
+              "server makes by itself. Logs and results are not in it; they stay where they are."),
     Verb("restore", care.restore, "put a backup in the place of the database",
          ("restore last", "restore ~/wattle-backup.db"),
          (arg("backup", metavar="BACKUP", help="a file, the name of a backup of the store, or `last`"), _STORE),
@@ -99,7 +99,7 @@ TABLE = (
           arg("--keep-days", type=_lines, default=0, metavar="N", help="keep what ended in the last N days"),
           arg("--dry-run", action="store_true", help="only say what would go")),
          more="A run goes if either limit says so. It can be brought back for a week."),
-    Verb("bring-back", care.bring_back, "undo the deletion of a run", ("bring-back 1a2b",),
+    Verb("undelete", care.undelete, "bring a deleted run back", ("undelete 1a2b",),
          (arg("run", metavar="RUN", help="its id, or the first 4 or more characters of it"),)),
     Verb("audit", care.audit, "who changed what", ("audit -n 20",),
          (arg("-n", "--number", type=_lines, default=50, metavar="N", help="the newest N (50)"),)),

@@ -43,7 +43,7 @@ export type Verb =
   | { verb: 'cancel' }
   | { verb: 'retry' }
   | { verb: 'delete' }
-  | { verb: 'restore' }
+  | { verb: 'undelete' }
   | { verb: 'stop-task'; task: string }
   | { verb: 'retry-task'; task: string };
 

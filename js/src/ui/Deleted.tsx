@@ -7,7 +7,7 @@ export function Deleted({ doing, readOnly }: { doing: Doing; readOnly: string | 
   return (
     <div class="jp-wattle-note jp-mod-row" role="status">
       <span>{trans.__('This run was deleted on the server.')}</span>
-      <Act text={trans.__('Undo')} hint={trans.__('Bring the run back')} off={readOnly} busy={acts.busy} run={() => acts.act({ verb: 'restore' })} />
+      <Act text={trans.__('Undo')} hint={trans.__('Bring the run back')} off={readOnly} busy={acts.busy} run={() => acts.act({ verb: 'undelete' })} />
       <Problem acts={acts} />
     </div>
   );
