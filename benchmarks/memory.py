@@ -185,8 +185,8 @@ def more_than(before: Mapping[str, int], after: Mapping[str, int], count: int = 
 
 
 def scenarios(options: Options) -> list[Scenario]:
-    counts = (200, 1_000) if options.quick else (1_000, 10_000)
-    pages = 100 if options.quick else 500
+    counts = (200,) if options.quick else (1_000, 10_000)
+    pages = 50 if options.quick else 500
     size = 50_000_000 if options.quick else 1_000_000_000
     return [
         *(lambda seen, count=count: half_done(seen, count) for count in counts),

@@ -43,8 +43,10 @@ class Axis:
     def __init__(self, numbers: Iterable[float], length: float, *, log: bool) -> None:
         found = list(numbers)
         self.log, self.length = log, length
-        self.ticks = _decades(min(found), max(found)) if log else _rounds(min(0.0, *found), max(0.0, *found))
-        self.low, self.high = self._place(self.ticks[0]), self._place(self.ticks[-1])
+        least, most = min(found), max(found)
+        self.ticks = _decades(least, most) if log else _rounds(min(0.0, least), max(0.0, most))
+        self.low = self._place(self.ticks[0] if log else min(self.ticks[0], least))
+        self.high = self._place(self.ticks[-1] if log else max(self.ticks[-1], most))
 
     def at(self, number: float) -> float:
         return (self._place(number) - self.low) / (self.high - self.low) * self.length
@@ -59,8 +61,9 @@ def _decades(least: float, most: float) -> list[float]:
 
 
 def _rounds(least: float, most: float) -> list[float]:
+    """From ``least`` to ``most``; two at least."""
     step = _step(most - least)
-    return [n * step for n in range(math.floor(least / step), max(1, math.ceil(most / step)) + 1)]
+    return [n * step for n in range(math.ceil(least / step), max(1, math.floor(most / step)) + 1)]
 
 
 def _step(span: float) -> float:

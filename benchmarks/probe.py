@@ -14,6 +14,7 @@ import time
 import tracemalloc
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path, PurePath
 
 FRAMES = 6
@@ -75,11 +76,18 @@ def place(files: Sequence[str]) -> str:
     """
     if "importlib" in files[-1]:
         return MODULES
-    for file in reversed(files):
-        parts = PurePath(file).with_suffix("").parts
-        if _OURS in parts:
-            return ".".join(parts[parts.index(_OURS) :])
-    path = PurePath(files[-1])
-    if "site-packages" in path.parts:
-        return PurePath(path.parts[path.parts.index("site-packages") + 1]).stem
-    return path.relative_to(_LIBRARY).parts[0].removesuffix(".py") if path.is_relative_to(_LIBRARY) else path.stem
+    return next((name for name, ours in map(_module, reversed(files)) if ours), _module(files[-1])[0])
+
+
+@cache
+def _module(file: str) -> tuple[str, bool]:
+    """Its name, or that of its package if it is not ours; and whether it is."""
+    path = PurePath(file)
+    parts = path.with_suffix("").parts
+    if _OURS in parts:
+        return ".".join(parts[parts.index(_OURS) :]), True
+    if "site-packages" in parts:
+        return PurePath(parts[parts.index("site-packages") + 1]).stem, False
+    return (
+        path.relative_to(_LIBRARY).parts[0].removesuffix(".py") if path.is_relative_to(_LIBRARY) else path.stem
+    ), False
