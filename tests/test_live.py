@@ -97,6 +97,23 @@ def test_a_rich_screen_takes_names_as_they_are(monkeypatch: pytest.MonkeyPatch) 
     assert "0/41 done, 1 running" in out.getvalue()
 
 
+def test_a_rich_screen_says_how_far_a_task_is_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    out, board = Terminal(), Board()
+    far: dict[str, Any] = {"done": None, "total": None, "text": ""}
+    board.take([view("x", "running", attempt="a"), view("again", "running", attempt="b"), view("q", "queued")])
+    board.far.update(
+        x={"attempt": "a", "fraction": 0.42, **far},
+        again={"attempt": "the one before", "fraction": 0.9, **far},
+        q={"attempt": "c", "fraction": 0.9, **far},
+    )
+    screen = RichScreen(out, table=True)
+    screen.show(board)
+    screen.close()
+    assert "▶ running 42 %" in out.getvalue()
+    assert out.getvalue().count("%") == out.getvalue().count("42 %")
+
+
 def in_terminal(command: Sequence[str], engine: EngineProcess, folder: Path, columns: int) -> tuple[str, int]:
     kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     environ = {**kept, "WATTLE_STORE__DIR": str(engine.store), "TERM": "xterm"}

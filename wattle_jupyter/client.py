@@ -259,8 +259,8 @@ class Client:
     def runs(self, *, limit: int | None = None, **query: object) -> list[wire.RunSummary]:
         return cast(list[wire.RunSummary], self._all("runs", query, limit))
 
-    def run(self, run: str) -> wire.RunDetail:
-        return cast(wire.RunDetail, self.request("GET", f"runs/{_part(run)}"))
+    def run(self, run: str) -> wire.RunNow:
+        return cast(wire.RunNow, self.request("GET", f"runs/{_part(run)}"))
 
     def snapshot(self, run: str) -> dict[str, Any]:
         """The spec that the run carries out."""
@@ -310,14 +310,23 @@ class Client:
 
     # --------------------------------------------------------------------------------------------------------- streams
 
-    def events(self, since: int, run: str | None = None) -> Stream[wire.EventView]:
-        """All committed changes after ``since`` (of one run if given), without end, over any loss of connection."""
+    def events(
+        self, since: int, run: str | None = None, far: Callable[[wire.ProgressMessage], None] | None = None
+    ) -> Stream[wire.EventView]:
+        """All committed changes after ``since`` (of one run if given), without end, over any loss of connection.
+
+        ``far`` is called, between them, with how far running tasks of that run are.
+        """
 
         def pick(event: str, data: str) -> wire.EventView | None:
+            if event == "progress":
+                if far is not None:
+                    far(cast(wire.ProgressMessage, json.loads(data)))
+                return None
             view = cast(wire.EventView, json.loads(data))
             return view if run is None or view["run"] == run else None
 
-        query = {} if run is None else {"run": run}
+        query = {} if run is None else {"run": run} if far is None else {"run": run, "progress": "1"}
         return Stream(self, "events", query=query, resume="since", position=str(since), pick=pick)
 
     def log_stream(self, run: str, task: str, *, offset: int = 0, attempt: str | None = None) -> Stream[str]:

@@ -13,6 +13,7 @@ from wattle_jupyter.executors import Executor
 from wattle_jupyter.executors.local import LocalExecutor
 from wattle_jupyter.looplag import LoopLag
 from wattle_jupyter.objects import Objects
+from wattle_jupyter.progresswatch import ProgressWatch
 from wattle_jupyter.retention import Retention, Rule
 from wattle_jupyter.safekeeping import Safekeeping
 from wattle_jupyter.scheduler import Scheduler
@@ -32,6 +33,7 @@ class Engine:
         self.store = store
         self.scheduler = scheduler
         self.audit = Audit(store.folder, log)
+        self.progress = ProgressWatch(scheduler, log)
         self.lag = LoopLag(scheduler.meter.loop_lag.observe)
         rule = Rule(settings.store.keep_runs, settings.store.keep_days)
         self.retention = Retention(scheduler, rule, settings.store.undo_days, log)
@@ -80,6 +82,7 @@ class Engine:
         for task in self._caring:
             task.cancel()
         self.lag.stop()
+        self.progress.close()
         await asyncio.gather(*self._caring, return_exceptions=True)
         await self.scheduler.stop()
         await self.store.close()

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TextIO
 
 from wattle_jupyter import tables
 from wattle_jupyter.model import State
-from wattle_jupyter.wire import TaskRunView
+from wattle_jupyter.wire import ProgressView, TaskRunView
 
 ROWS = 12
 """Most tasks that a live table shows at once."""
@@ -28,6 +28,7 @@ class Board:
 
     def __init__(self) -> None:
         self.views: dict[str, TaskRunView] = {}
+        self.far: dict[str, ProgressView] = {}  # by task: how far it is, as it said last
 
     def take(self, changed: Sequence[TaskRunView]) -> list[TaskRunView]:
         """Those of them whose state is another than before; a task that waits for its turn is no news."""
@@ -131,8 +132,8 @@ class RichScreen:
         grid = Table.grid(padding=(0, 2))
         for view in active[:room]:
             style = "cyan" if view["state"] == "running" else "dim"
-            state = _text(f"{tables.ICONS[view['state']]} {view['state']}", style)
-            grid.add_row(state, _text(tables.fit(view["task"], self._console.width - 30)), _text(_age(view)[:14]))
+            state = _text(tables.state(view, board.far.get(view["task"])), style)
+            grid.add_row(state, _text(tables.fit(view["task"], self._console.width - 35)), _text(_age(view)[:14]))
         if len(active) > room:
             grid.add_row("", _text(f"… and {len(active) - room:,} more", "dim"), "")
         return grid

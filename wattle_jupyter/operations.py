@@ -108,7 +108,7 @@ OPERATIONS: tuple[Operation, ...] = (
         verb="POST", path="runs", action="execute", summary="Start a run of a definition, or of a spec in the body.",
         answer=wire.RunDetail, body=("workflow", "spec", *_START), status=201,
     ),
-    Operation(verb="GET", path="runs/{run}", action="read", summary="One run.", answer=wire.RunDetail),
+    Operation(verb="GET", path="runs/{run}", action="read", summary="One run.", answer=wire.RunNow),
     Operation(
         verb="GET", path="runs/{run}/snapshot", action="read", summary="The spec that it runs.", answer=dict[str, Any]
     ),
@@ -200,9 +200,9 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         verb="GET", path="events", action="read", summary="Committed changes as they happen.",
-        query=("since", "run"), media="text/event-stream",
+        query=("since", "run", "progress"), media="text/event-stream",
     ),
     Operation(
-        verb="GET", path="events/ws", action="read", summary="WebSocket: events of all runs, and logs.", status=101
+        verb="GET", path="events/ws", action="read", summary="WebSocket: events, progress and logs.", status=101
     ),
 )  # fmt: skip

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from difflib import get_close_matches
@@ -17,9 +17,19 @@ from wattle_jupyter import client as clients
 from wattle_jupyter import tables
 from wattle_jupyter.client import Client, Stream
 from wattle_jupyter.errors import NotFound, RunFailed
+from wattle_jupyter.gauge import percent
 from wattle_jupyter.lines import Lines, LogText, RunSource, TaskLine, TaskSource, instant, read_log
 from wattle_jupyter.model import Json, State, Workflow
-from wattle_jupyter.wire import RUN_MIME, EventView, RunDetail, RunSummary, TaskEnvironment, TaskRunView
+from wattle_jupyter.wire import (
+    RUN_MIME,
+    EventView,
+    ProgressView,
+    RunDetail,
+    RunNow,
+    RunSummary,
+    TaskEnvironment,
+    TaskRunView,
+)
 
 if TYPE_CHECKING:
     import asyncio
@@ -31,6 +41,8 @@ _TOLD = 5  # failed tasks that an error lists
 _WIDE = 200  # characters of a last line in it
 Progress = Callable[[Sequence[TaskRunView]], None]
 """Called with all task runs at first, then with those that just changed."""
+Far = Callable[[Mapping[str, ProgressView]], None]
+"""Called with how far running tasks are, by their names, as far as they say."""
 
 Since = str | float | datetime | None
 """``"90s"``, ``"10m"``, ``"2h"`` ago, a date and time, or seconds of the epoch."""
@@ -49,7 +61,7 @@ class Run:
     def __init__(self, client: Client, known: RunSummary) -> None:
         self.client = client
         self._known = known
-        self._ended: RunDetail | None = None  # how it ended, once somebody waited for that
+        self._ended: RunNow | None = None  # how it ended, once somebody waited for that
         self._workflow: Workflow | None = None
 
     # ------------------------------------------------------------------------------------------------------- what it is
@@ -72,7 +84,7 @@ class Run:
         """Why it is in that state, in plain words."""
         return self.detail()["reason"]
 
-    def detail(self) -> RunDetail:
+    def detail(self) -> RunNow:
         """All that the engine says about it just now."""
         return self.client.run(self.id)
 
@@ -102,7 +114,8 @@ class Run:
     @property
     def tasks(self) -> TaskList:
         """All of its tasks; shows itself as a table of their states."""
-        return TaskList(self, self.detail()["tasks"])
+        detail = self.detail()
+        return TaskList(self, detail["tasks"], detail["progress"])
 
     @property
     def failed(self) -> TaskList:
@@ -121,15 +134,17 @@ class Run:
         *,
         check: bool = False,
         progress: Progress | None = None,
+        far: Far | None = None,
         quiet: bool = False,
     ) -> Run:
         """Wait until it ended. An interrupt (Detached, a KeyboardInterrupt) ends the waiting only; the run goes on.
 
         Meanwhile a terminal shows a bar and a notebook the live view, unless ``quiet`` or ``progress`` is given.
+        ``far`` is told how far running tasks are.
 
         Raises TimeoutError after ``timeout`` seconds, and with ``check`` RunFailed unless it completed.
         """
-        with self._events() as events, self._watched(progress, quiet) as told:
+        with self._events(far) as events, self._watched(progress, quiet) as told:
             timer = threading.Timer(timeout or 0, events.close)
             timer.daemon = True
             if timeout is not None:
@@ -268,11 +283,11 @@ class Run:
 
         return live.cell(self) if has_front_end() else live.bar()
 
-    def _events(self) -> Stream[EventView]:
+    def _events(self, far: Far | None = None) -> Stream[EventView]:
         """Changes after what ``_known`` says."""
         known = self.detail()
         self._known = known
-        return self.client.events(known["seq"], self.id)
+        return self.client.events(known["seq"], self.id, far and (lambda message: far(message["tasks"])))
 
     def _follow(self, events: Stream[EventView], progress: Progress | None) -> None:
         """Until the end, or until the stream is closed. What is so already is told first."""
@@ -338,6 +353,12 @@ class TaskRunHandle:
         view = self.run.client.task(self.run.id, self.task)
         return took(view["started_at"], view["ended_at"])
 
+    @property
+    def progress(self) -> float | None:
+        """How far it is, from 0 to 1, as the end of its log tells; None if it does not run or does not say."""
+        told = self.run.client.task(self.run.id, self.task)["progress"]
+        return told and told["fraction"]
+
     def environment(self) -> TaskSurroundings:
         """How it was, or would be, started: command, folder, interpreter, variables. Secrets are masked."""
         return TaskSurroundings(self.run.client.environment(self.run.id, self.task))
@@ -370,15 +391,16 @@ class TaskSurroundings(dict[str, Any]):
 class TaskList(list[TaskRunHandle]):
     """Tasks of a run, shown as a table of how they were when they were asked for."""
 
-    def __init__(self, run: Run, views: Sequence[TaskRunView]) -> None:
+    def __init__(self, run: Run, views: Sequence[TaskRunView], far: Mapping[str, ProgressView] | None = None) -> None:
         super().__init__(TaskRunHandle(run, view["task"]) for view in views)
         self._views = list(views)
+        self._far = far or {}
 
     def __repr__(self) -> str:
-        return tables.tasks(self._views) if self._views else "no tasks"
+        return tables.tasks(self._views, self._far) if self._views else "no tasks"
 
     def _repr_html_(self) -> str:
-        return tables.tasks_html(self._views) if self._views else "<p>no tasks</p>"
+        return tables.tasks_html(self._views, self._far) if self._views else "<p>no tasks</p>"
 
 
 class RunList(list[Run]):
@@ -394,12 +416,14 @@ class RunList(list[Run]):
 class Drawing:
     """A workflow as text, SVG and data; with the states of a run if there is one. The same in, the same out."""
 
-    def __init__(self, workflow: Workflow, detail: RunDetail | None = None) -> None:
+    def __init__(self, workflow: Workflow, detail: RunNow | None = None) -> None:
         self.workflow = workflow
         views = detail["tasks"] if detail else []
         self._state = State(detail["state"]) if detail else None
         self._states = {view["task"]: State(view["state"]) for view in views} if detail else None
         self._reasons = {view["task"]: view["reason"] for view in views if view["reason"]}
+        told = detail["progress"] if detail else {}
+        self._reasons |= {task: percent(far["fraction"]) for task, far in told.items() if task not in self._reasons}
 
     def __str__(self) -> str:
         from wattle_jupyter import draw  # noqa: PLC0415

@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from html import escape
 
+from wattle_jupyter.gauge import percent
 from wattle_jupyter.model import State
 from wattle_jupyter.objects import size_text
 from wattle_jupyter.wire import (
+    ProgressView,
     RunDetail,
+    RunNow,
     RunSummary,
     Stats,
     TaskEnvironment,
@@ -148,16 +151,20 @@ def runs_html(found: Sequence[RunSummary]) -> str:
     return html(RUN_HEAD, [_run_row(run) for run in found])
 
 
-def tasks(views: Sequence[TaskRunView], width: int | None = None) -> str:
-    return columns(TASK_HEAD, [_task_row(view) for view in views], width)
+Far = Mapping[str, ProgressView]
+"""How far running tasks are, by name."""
 
 
-def tasks_html(views: Sequence[TaskRunView]) -> str:
-    return html(TASK_HEAD, [_task_row(view) for view in views])
+def tasks(views: Sequence[TaskRunView], far: Far | None = None, width: int | None = None) -> str:
+    return columns(TASK_HEAD, [_task_row(view, far or {}) for view in views], width)
 
 
-def _task_row(view: TaskRunView) -> tuple[str, ...]:
-    return _state(view), view["task"], _took(view), str(view["attempts"]), view["reason"]
+def tasks_html(views: Sequence[TaskRunView], far: Far | None = None) -> str:
+    return html(TASK_HEAD, [_task_row(view, far or {}) for view in views])
+
+
+def _task_row(view: TaskRunView, far: Far) -> tuple[str, ...]:
+    return state(view, far.get(view["task"])), view["task"], _took(view), str(view["attempts"]), view["reason"]
 
 
 def _run_row(run: RunSummary) -> tuple[str, ...]:
@@ -174,16 +181,16 @@ def definition(detail: WorkflowDetail) -> str:
     return f"{detail['name']}{about}\n{detail['total']} task{plural}, mode {detail['mode']}{params}"
 
 
-def status(detail: RunDetail, *, exact: bool, width: int | None = None) -> str:
+def status(detail: RunNow, *, exact: bool, width: int | None = None) -> str:
     """A run's tasks. Only if ``exact`` with what differs from run to run: its id and how long things took."""
     reason = f" ({detail['reason']})" if detail["reason"] else ""
     head = f"{detail['workflow']}: {detail['state']}{reason}"
     if not exact:
-        rows = [(_state(view), view["task"], view["reason"]) for view in detail["tasks"]]
+        rows = [(state(view), view["task"], view["reason"]) for view in detail["tasks"]]
         return f"{head}\n{columns(('state', 'task', 'reason'), rows)}"
     took = seconds(detail["started_at"], detail["ended_at"])
     about = f"run {detail['id'][:8]}" + (f", {took}" if took else "")
-    return f"{head}\n{about}\n{tasks(detail['tasks'], width)}"
+    return f"{head}\n{about}\n{tasks(detail['tasks'], detail['progress'], width)}"
 
 
 def summary(detail: RunDetail) -> str:
@@ -195,7 +202,7 @@ def summary(detail: RunDetail) -> str:
 
 def task_line(view: TaskRunView) -> str:
     took, reason = _took(view), view["reason"]
-    return f"{_state(view):<11} {view['task']}" + (f"  {took}" if took else "") + (f"  ({reason})" if reason else "")
+    return f"{state(view):<11} {view['task']}" + (f"  {took}" if took else "") + (f"  ({reason})" if reason else "")
 
 
 def environment(found: TaskEnvironment) -> str:
@@ -221,8 +228,10 @@ def asked(state: str, what: str) -> str:
     return f"{state} already, nothing to {what}" if State(state).final else f"asked to {what}"
 
 
-def _state(view: TaskRunView) -> str:
-    return f"{ICONS[view['state']]} {view['state']}"
+def state(view: TaskRunView, far: ProgressView | None = None) -> str:
+    """``▶ running``, or ``▶ running 42 %`` if its attempt that runs says how far it is."""
+    told = far is not None and view["state"] == "running" and far["attempt"] == view["attempt"]
+    return f"{ICONS[view['state']]} {view['state']}" + (f" {percent(far['fraction'])}" if far and told else "")
 
 
 def _took(view: TaskRunView) -> str:

@@ -77,12 +77,29 @@ class TaskRunView(TypedDict):
     signal: int | None
 
 
+class ProgressView(TypedDict):
+    """How far an attempt is, as its log says: ``fraction`` is 0 to 1. ``text`` says it in short, as in ``42/100``; it
+    is empty where only the fraction is known."""
+
+    attempt: str
+    fraction: float
+    done: float | None
+    total: float | None
+    text: str
+
+
 class RunDetail(RunSummary):
     """A run with its tasks. ``seq`` is the newest event that it contains: follow with ``since`` that number."""
 
     tasks: list[TaskRunView]
     edges: list[Edge]
     seq: int
+
+
+class RunNow(RunDetail):
+    """The same with what is of the moment and in no event: how far those running tasks are that say it, by name."""
+
+    progress: dict[str, ProgressView]
 
 
 class AttemptView(TypedDict):
@@ -111,6 +128,7 @@ class ValueView(TypedDict):
 
 
 class TaskRunDetail(TaskRunView):
+    progress: ProgressView | None
     command: str
     working_dir: str
     needs: list[str]
@@ -436,6 +454,15 @@ class LogEndMessage(TypedDict):
     size: int
 
 
+class ProgressMessage(TypedDict):
+    """How far running tasks of a run are, by their names: all at first, then what changed. It has no number and comes
+    once: an answer about the run says the same."""
+
+    type: Literal["progress"]
+    run: str
+    tasks: dict[str, ProgressView]
+
+
 class TroubleMessage(TypedDict):
     type: Literal["trouble"]
     trouble: str | None
@@ -458,6 +485,13 @@ class SinceMessage(TypedDict):
     run: NotRequired[str]
 
 
+class WatchMessage(TypedDict):
+    """Say how far the running tasks of these runs are, by their whole ids, and of no others any more."""
+
+    type: Literal["watch"]
+    runs: list[str]
+
+
 class SubscribeMessage(TypedDict):
     type: Literal["subscribe"]
     log: str  # id of the attempt
@@ -469,8 +503,8 @@ class UnsubscribeMessage(TypedDict):
     log: str
 
 
-ServerMessage = HelloMessage | EventsMessage | LogEndMessage | TroubleMessage | ProblemMessage
-ClientMessage = SinceMessage | SubscribeMessage | UnsubscribeMessage
+ServerMessage = HelloMessage | EventsMessage | LogEndMessage | ProgressMessage | TroubleMessage | ProblemMessage
+ClientMessage = SinceMessage | WatchMessage | SubscribeMessage | UnsubscribeMessage
 
 ALIASES: dict[str, Any] = {
     "StateName": StateName,

@@ -136,7 +136,7 @@ export class FakeServer {
     this.heard.push(message);
     if (message.type === 'since') line.since = message.seq;
     else if (message.type === 'subscribe') line.logs.set(message.log, message.offset);
-    else line.logs.delete(message.log);
+    else if (message.type === 'unsubscribe') line.logs.delete(message.log);
   }
 
   private end(line: Line): void {

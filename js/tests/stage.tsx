@@ -24,7 +24,7 @@ export class Stage {
       on({ link: 'live', trouble: null, store: 's' });
     },
     run: () => Promise.resolve(this.detail),
-    task: (_run, task) => Promise.resolve({ ...(this.detail.tasks.find(one => one.task === task) ?? taskRun(task)), command: 'true', working_dir: '/w', needs: [], history: [], outputs: [] }),
+    task: (_run, task) => Promise.resolve({ ...(this.detail.tasks.find(one => one.task === task) ?? taskRun(task)), command: 'true', working_dir: '/w', needs: [], progress: null, history: [], outputs: [] }),
     events: (_run, sink) => {
       this.sink = sink;
       queueMicrotask(() => sink.reset());

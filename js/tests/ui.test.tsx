@@ -31,7 +31,7 @@ class FakeFeed implements Feed {
   }
   task(_run: string, task: string): Promise<TaskRunDetail> {
     const found = this.detail.tasks.find(one => one.task === task) ?? taskRun(task);
-    return Promise.resolve({ ...found, command: 'python x.py', working_dir: '/w', needs: [], history: [], outputs: [{ name: 'rows', kind: 'json', value: 3, size: null, kept: null }, { name: 'model', kind: 'object', value: 'ab'.repeat(32), size: 2048, kept: null }] });
+    return Promise.resolve({ ...found, command: 'python x.py', working_dir: '/w', needs: [], progress: null, history: [], outputs: [{ name: 'rows', kind: 'json', value: 3, size: null, kept: null }, { name: 'model', kind: 'object', value: 'ab'.repeat(32), size: 2048, kept: null }] });
   }
   events(_run: string, sink: EventSink): void {
     this.sink = sink;

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from contextlib import suppress
+
+from tornado.iostream import StreamClosedError
 
 from wattle_jupyter import health, history, metrics, openapi
 from wattle_jupyter._version import __version__
-from wattle_jupyter.errors import NotFound, Unavailable
+from wattle_jupyter.errors import InvalidRequest, NotFound, Unavailable
 from wattle_jupyter.events import event_view
 from wattle_jupyter.follower import FOLLOWER
 from wattle_jupyter.handlers.base import WattleHandler, reads
 from wattle_jupyter.handlers.logs import EventStream
-from wattle_jupyter.wire import API_VERSION, Health, HealthCheck, Info
+from wattle_jupyter.wire import API_VERSION, Health, HealthCheck, Info, ProgressMessage
 
 
 class InfoHandler(WattleHandler):
@@ -94,11 +98,30 @@ class EventsHandler(EventStream):
         text = self.get_query_argument("run", None)
         run = None if text is None else await history.resolve(self.engine.store, text)
         since = self.last_id("since")
+        progress = self.get_query_argument("progress", "") == "1"
+        if progress and run is None:
+            raise InvalidRequest("progress=1 is for one run: say which, with run=")
+        self._sending = asyncio.Lock()
         self.begin()
-        await self.stream(self._send(since, run))
+        await self.stream(self._send(since, run, progress=progress))
 
-    async def _send(self, since: int, run: str | None) -> None:
+    async def _send(self, since: int, run: str | None, *, progress: bool) -> None:
         await self.flush()
-        async for events in self.engine.scheduler.hub.follow(since, run):
-            for event in events:
-                await self.send_event(id=event.seq, data=event_view(event))
+        telling = asyncio.create_task(self._send_progress(run)) if progress and run else None
+        try:
+            async for events in self.engine.scheduler.hub.follow(since, run):
+                for event in events:
+                    await self._say(id=event.seq, data=event_view(event))
+        finally:
+            if telling is not None:
+                telling.cancel()
+
+    async def _send_progress(self, run: str) -> None:
+        with self.engine.progress.watcher([run]) as watcher, suppress(StreamClosedError):
+            while True:
+                for of, tasks in (await watcher.news()).items():
+                    await self._say(event="progress", data=ProgressMessage(type="progress", run=of, tasks=tasks))
+
+    async def _say(self, *, data: object, id: int | None = None, event: str = "") -> None:
+        async with self._sending:
+            await self.send_event(data=data, id=id, event=event)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 
 from wattle_jupyter import history, launch, view
@@ -33,6 +34,7 @@ async def describe_task(engine: Engine, run: str, name: str) -> TaskRunDetail:
     kept = {v.name: objects.kept(v.hash, v.ref) for v in values if v.kind == "file" and v.hash}
     return TaskRunDetail(
         **task_view,
+        progress=engine.progress.of_task(task_view),
         command=command_of(task),
         working_dir=launch.working_dir(workflow, task),
         needs=needs,
@@ -45,7 +47,9 @@ class RunHandler(WattleHandler):
     @reads
     async def get(self, text: str) -> None:
         run = await history.resolve(self.engine.store, text)
-        self.answer_text(await self.engine.scheduler.detail_text(run))
+        text = await self.engine.scheduler.detail_text(run)
+        progress = json.dumps(await self.engine.progress.of_run(run), separators=(",", ":"))
+        self.answer_text(f'{text[:-1]},"progress":{progress}}}')
 
     @writes
     async def delete(self, text: str) -> None:

@@ -28,10 +28,12 @@ from wattle_jupyter.wire import (
     HelloMessage,
     LogEndMessage,
     ProblemMessage,
+    ProgressMessage,
     TroubleMessage,
 )
 
 MAX_LOGS = 1000  # subscriptions of one socket
+MAX_RUNS = 1000  # runs that one socket watches
 FRAME = 1 << 20  # most log bytes in one frame
 PATIENCE = 30.0  # seconds that a client may take to read one message
 
@@ -112,6 +114,7 @@ class SocketHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
         self._meter.sockets += 1
         self._logs: dict[str, Subscription] = {}
         self._events: asyncio.Task[None] | None = None
+        self._progress: asyncio.Task[None] | None = None
         self._work = asyncio.Event()
         self._sending = asyncio.Lock()
         self._engine.scheduler.on_trouble.append(self._tell_trouble)
@@ -121,7 +124,7 @@ class SocketHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
     def on_close(self) -> None:
         with suppress(ValueError):
             self._engine.scheduler.on_trouble.remove(self._tell_trouble)
-        for task in (self._pump, self._events):
+        for task in (self._pump, self._events, self._progress):
             if task is not None:
                 task.cancel()
         for attempt in list(self._logs):
@@ -175,17 +178,24 @@ class SocketHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
             run = asked.get("run")
             chosen = None if run is None else await history.resolve(self._engine.store, str(run))
             self._follow(_number(asked, "seq"), chosen)
+        elif kind == "watch":
+            self._watch(_ids(asked, "runs"))
         elif kind == "subscribe":
             await self._subscribe(str(asked.get("log")), _number(asked, "offset"))
         elif kind == "unsubscribe":
             self._unsubscribe(str(asked.get("log")))
         else:
-            raise InvalidRequest(f"unknown type {str(kind)[:40]!r}: send since, subscribe or unsubscribe")
+            raise InvalidRequest(f"unknown type {str(kind)[:40]!r}: send since, watch, subscribe or unsubscribe")
 
     def _follow(self, seq: int, run: str | None) -> None:
         if self._events is not None:
             self._events.cancel()
         self._events = asyncio.ensure_future(self._guard(self._send_events(seq, run)))
+
+    def _watch(self, runs: list[str]) -> None:
+        if self._progress is not None:
+            self._progress.cancel()
+        self._progress = asyncio.ensure_future(self._guard(self._send_progress(runs))) if runs else None
 
     async def _subscribe(self, attempt: str, offset: int) -> None:
         if len(self._logs) >= MAX_LOGS and attempt not in self._logs:
@@ -210,6 +220,12 @@ class SocketHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
             texts = ",".join(map(self._engine.scheduler.hub.text, events))  # as EventsMessage says
             await self._send(f'{{"type":"events","events":[{texts}]}}', binary=False)
             await asyncio.sleep(TICK)  # what happens meanwhile goes in one message
+
+    async def _send_progress(self, runs: list[str]) -> None:
+        with self._engine.progress.watcher(runs) as watcher:
+            while True:
+                for run, tasks in (await watcher.news()).items():
+                    await self._say(ProgressMessage(type="progress", run=run, tasks=tasks))
 
     async def _send_logs(self) -> None:
         while True:
@@ -281,6 +297,13 @@ class SocketHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
 
 async def _awaited(future: Awaitable[None]) -> None:
     await future
+
+
+def _ids(asked: dict[str, Any], name: str) -> list[str]:
+    value = asked.get(name)
+    if not isinstance(value, list) or len(value) > MAX_RUNS or not all(isinstance(id, str) for id in value):
+        raise InvalidRequest(f"{name} must be a list of at most {MAX_RUNS} ids")
+    return value
 
 
 def _number(asked: dict[str, Any], name: str) -> int:

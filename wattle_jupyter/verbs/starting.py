@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from wattle_jupyter import live, tables
-from wattle_jupyter.run import Drawing, Run, attach
+from wattle_jupyter.run import Drawing, Far, Run, attach
 from wattle_jupyter.verbs.files import is_file, load_file, parameter
 from wattle_jupyter.verbs.scene import Detached, Outcome, Scene, whole
-from wattle_jupyter.wire import TaskRunView
+from wattle_jupyter.wire import ProgressView, TaskRunView
 
 
 def run(args: argparse.Namespace, scene: Scene) -> Outcome:
@@ -34,7 +34,8 @@ def waited(run: Run, scene: Scene, *, quiet: bool) -> Outcome:
     silent = scene.notebook or quiet
     try:
         with contextlib.nullcontext(None) if silent else _reported(run, scene) as reporter, _in_cell(run, scene, quiet):
-            run.wait(progress=reporter, quiet=True)  # said below, in the words of the place
+            far = reporter.far if reporter else None
+            run.wait(progress=reporter, far=far, quiet=True)  # said below, in the words of the place
     except KeyboardInterrupt:
         raise Detached(
             f"Detached; the run of {run.workflow} goes on. Back to it: `{scene.prog} attach {run.id[:8]}`; "
@@ -75,6 +76,16 @@ class _Reporter:
     def __call__(self, changed: Sequence[TaskRunView]) -> None:
         for view in self._board.take(changed):
             self._say(tables.task_line(view))
+        if self._screen:
+            self._screen.show(self._board)
+
+    @property
+    def far(self) -> Far | None:
+        """Takes how far tasks are; None where nothing would show it."""
+        return self._take_far if self._screen else None
+
+    def _take_far(self, told: Mapping[str, ProgressView]) -> None:
+        self._board.far.update(told)
         if self._screen:
             self._screen.show(self._board)
 

@@ -34,9 +34,9 @@ export type AttemptStateName = (typeof ATTEMPT_STATE_NAMES)[number];
 
 export type EventView = RunCreatedEvent | RunChangedEvent | RunDeletedEvent | WorkflowEvent;
 
-export type ServerMessage = HelloMessage | EventsMessage | LogEndMessage | TroubleMessage | ProblemMessage;
+export type ServerMessage = HelloMessage | EventsMessage | LogEndMessage | ProgressMessage | TroubleMessage | ProblemMessage;
 
-export type ClientMessage = SinceMessage | SubscribeMessage | UnsubscribeMessage;
+export type ClientMessage = SinceMessage | WatchMessage | SubscribeMessage | UnsubscribeMessage;
 
 export interface AttemptView {
   id: string;
@@ -242,6 +242,28 @@ export interface ProblemMessage {
   log?: string;
 }
 
+/**
+ * How far running tasks of a run are, by their names: all at first, then what changed. It has no number and comes once:
+ * an answer about the run says the same.
+ */
+export interface ProgressMessage {
+  type: 'progress';
+  run: string;
+  tasks: Record<string, ProgressView>;
+}
+
+/**
+ * How far an attempt is, as its log says: `fraction` is 0 to 1. `text` says it in short, as in `42/100`; it is empty
+ * where only the fraction is known.
+ */
+export interface ProgressView {
+  attempt: string;
+  fraction: number;
+  done: number | null;
+  total: number | null;
+  text: string;
+}
+
 /** Whole objects, and only those tasks that changed. */
 export interface RunChangedBody {
   run: RunSummary;
@@ -297,6 +319,30 @@ export interface RunDetail {
   tasks: TaskRunView[];
   edges: Edge[];
   seq: number;
+}
+
+/** The same with what is of the moment and in no event: how far those running tasks are that say it, by name. */
+export interface RunNow {
+  id: string;
+  workflow: string;
+  workflow_hash: string;
+  state: StateName;
+  reason: string;
+  mode: string;
+  priority: string;
+  params: Record<string, unknown>;
+  user: string;
+  cause: string;
+  created_at: string;
+  started_at: string | null;
+  ended_at: string | null;
+  cancel_at: string | null;
+  total: number;
+  counts: Counts;
+  tasks: TaskRunView[];
+  edges: Edge[];
+  seq: number;
+  progress: Record<string, ProgressView>;
 }
 
 export interface RunSummary {
@@ -387,6 +433,7 @@ export interface TaskRunDetail {
   not_before: string | null;
   exit_code: number | null;
   signal: number | null;
+  progress: ProgressView | null;
   command: string;
   working_dir: string;
   needs: string[];
@@ -433,6 +480,12 @@ export interface VariableView {
   value: string;
   source: 'wattle' | 'spec';
   secret: boolean;
+}
+
+/** Say how far the running tasks of these runs are, by their whole ids, and of no others any more. */
+export interface WatchMessage {
+  type: 'watch';
+  runs: string[];
 }
 
 /** A task in the words of the Wattle Scheduler: `status` is that of its latest run. */

@@ -62,7 +62,7 @@ class PageFeed implements Feed {
     const found = this.detail.tasks.find(one => one.task === task) ?? taskRun(task);
     const attempt = { id: found.attempt ?? '', n: 1, round: 1, state: 'completed' as const, reason: '', host: 'local', pid: 1, exit_code: 0, signal: null, created_at: ago(9), started_at: ago(9), ended_at: null, peak_rss: 183e6, log_size: null };
     const history = Array.from({ length: Math.max(1, found.attempts) }, (_, i) => ({ ...attempt, n: i + 1, id: i === found.attempts - 1 ? (found.attempt ?? '') : `old${i}`, state: 'failed' as const, reason: i < found.attempts - 1 ? 'exit 1' : found.reason }));
-    return Promise.resolve({ ...found, command: `python train.py --model ${task} --seed 42 --out models/${task}.pkl`, working_dir: '/home/ada/penguins', needs: [], history, outputs: found.state === 'completed' ? [{ name: 'model', kind: 'file', value: `models/${task}.pkl`, size: 48213, kept: null }, { name: 'accuracy', kind: 'json', value: 0.9712, size: null, kept: null }] : [] });
+    return Promise.resolve({ ...found, command: `python train.py --model ${task} --seed 42 --out models/${task}.pkl`, working_dir: '/home/ada/penguins', needs: [], progress: null, history, outputs: found.state === 'completed' ? [{ name: 'model', kind: 'file', value: `models/${task}.pkl`, size: 48213, kept: null }, { name: 'accuracy', kind: 'json', value: 0.9712, size: null, kept: null }] : [] });
   };
   events: Feed['events'] = (_run, sink) => {
     this.sink = sink;
