@@ -19,7 +19,13 @@ NOTE = (
     "where the first thousand are; ripgrep counts (`rg -c`) on the same file, which is in the page cache for "
     "both."
 )
-PATTERNS = {"a word": "Traceback", "a class": r"loss=0\.000[0-9]{3} ", "alternatives": "(ERROR|FATAL): [a-z]+ failed"}
+PATTERNS = {
+    "a word": "Traceback",
+    "a word of each line": "loss",
+    "a class": r"loss=0\.000[0-9]{3} ",
+    "alternatives": "(ERROR|FATAL): [a-z]+ failed",
+    "any case": "(?i)error: [a-z]+",
+}
 WRITER = r"""
 import random, sys
 random.seed(1)

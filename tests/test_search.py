@@ -93,10 +93,17 @@ def _lines(content: bytes) -> list[bytes]:
 
 @WAYS
 @settings(deadline=None, max_examples=60)
-@given(st.lists(PIECES, max_size=25).map(b"".join), PATTERNS, st.booleans(), st.sampled_from([0, 50]), st.data())
-@example(b"", "(?:)", False, 50, None)
-@example(b"\n\n", "$", False, 50, None)
-@example(b"\n\x1b[31m", "(?:)", False, 50, None)
+@given(
+    st.lists(PIECES, max_size=25).map(b"".join),
+    PATTERNS,
+    st.booleans(),
+    st.sampled_from([0, 50]),
+    st.sampled_from([0, 50]),
+    st.data(),
+)
+@example(b"", "(?:)", False, 50, 0, None)
+@example(b"\n\n", "$", False, 50, 0, None)
+@example(b"\n\x1b[31m", "(?:)", False, 50, 0, None)
 def test_it_finds_what_a_look_at_each_line_finds(
     tmp_path_factory: pytest.TempPathFactory,
     helped: bool,
@@ -104,6 +111,7 @@ def test_it_finds_what_a_look_at_each_line_finds(
     pattern: str,
     ignore_case: bool,
     colourful: int,
+    rare: int,
     data: st.DataObject | None,
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "log"
@@ -114,6 +122,7 @@ def test_it_finds_what_a_look_at_each_line_finds(
     within = [at for at in wanted if start <= at < stop]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ripgrep, "_COLOURFUL", colourful)
+        patch.setattr(ripgrep, "_RARE", rare)
         found = find(path, helped, pattern, ignore_case, most)
         assert (found["size"], found["count"], found["lines"]) == (len(content), len(wanted), wanted[:most])
         part = {"start": start, "stop": stop}
@@ -166,6 +175,20 @@ def test_a_log_that_may_be_one_endless_line_is_not_given_to_ripgrep(
 def test_what_ripgrep_does_not_understand_is_found_without_it(tmp_path: Path, pattern: str) -> None:
     (tmp_path / "log").write_bytes(b"one long line first\nlast\nlast\n")
     assert find(tmp_path / "log", True, pattern, False, 9)["lines"] == [20, 25]
+
+
+@pytest.mark.skipif(not ripgrep.program(), reason="no ripgrep")
+def test_a_log_that_was_exchanged_is_not_given_to_ripgrep(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).write_bytes(f"a line to begin with\n{name}\n".encode())
+    wanted = read("[ab]$", False)
+    assert wanted.plain is not None
+    assert wanted.coloured is not None
+    with (tmp_path / "a").open("rb") as log:
+        alone = scan.Scan(log.fileno(), wanted)
+        helped = ripgrep.Ripgrep("rg", str(tmp_path / "b"), alone, wanted.plain, wanted.coloured)
+        with pytest.raises(ripgrep.Failed, match="exchanged"):
+            list(helped.forth(0, 23))
 
 
 def test_a_ripgrep_that_breaks_off_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

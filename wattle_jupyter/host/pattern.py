@@ -37,8 +37,8 @@ class Said(NamedTuple):
 
     text: str
     exact: bool
-    literal: bool = False
-    """It has no more than texts to choose from."""
+    starts: frozenset[int] = frozenset()
+    """The bytes of which one begins each match, if it always begins with letters that are known."""
 
 
 class Pattern(NamedTuple):
@@ -76,7 +76,7 @@ def read(pattern: str | bytes, ignore_case: bool) -> Pattern:
         tuple(needle.lower() for needle in needles) if plain.folded else needles,
         plain.folded,
         plain.single,
-        Said(f"(?-u){said}", plain.exact, plain.literal),
+        Said(f"(?-u){said}", plain.exact, _starts(tree, compiled.flags)),
         Said(f"(?-u){coloured_said}", exact=False),
     )
 
@@ -86,7 +86,7 @@ class _Writer:
 
     def __init__(self, between: str, flags: int) -> None:
         self._between = between
-        self.exact = self.literal = True
+        self.exact = True
         self.folded = bool(flags & re.IGNORECASE)
         self.single = False
         self._ways: dict[str, Callable[[Any, int], str]] = {
@@ -111,12 +111,10 @@ class _Writer:
         if members is not None:
             self.single |= _FEED in members
             self.folded |= bool(flags & re.IGNORECASE)
-            self.literal &= len(members) == 1
             return _class(members) + self._between
         way = self._ways.get(str(op))
         if way is None:
             raise _NotUnderstood
-        self.literal &= str(op) in {"BRANCH", "SUBPATTERN"}
         return way(value, flags)
 
     def _branch(self, value: Any, flags: int) -> str:
@@ -268,3 +266,15 @@ def _inner_needles(name: str, value: Any, flags: int) -> tuple[bytes, ...] | Non
         return None
     every = [_needles(items, flags) for items in value[1]]
     return tuple({needle: None for each in every for needle in each or ()}) if all(every) else None
+
+
+def _starts(items: Items, flags: int) -> frozenset[int]:
+    if not items or flags & re.IGNORECASE:
+        return frozenset()
+    op, value = items[0]
+    if str(op) == "LITERAL":
+        return frozenset([value])
+    if str(op) == "SUBPATTERN":
+        return _starts(value[3], (flags | value[1]) & ~value[2])
+    every = [_starts(items, flags) for items in value[1]] if str(op) == "BRANCH" else []
+    return frozenset().union(*every) if all(every) else frozenset()

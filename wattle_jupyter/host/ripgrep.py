@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, suppress
-from typing import IO
+from typing import IO, NamedTuple
 
 from wattle_jupyter.host.pattern import Said
 from wattle_jupyter.host.scan import Scan, as_seen, blocks, line_from, line_start
@@ -31,6 +31,7 @@ _SPOT = 64 << 10
 _SPOTS = 64 << 20  # one spot for each of so many bytes
 _LEAST_SPOTS = 16
 _COLOURFUL = 50  # fewer lines than this for each escape code, and lines with any are too many to be looked at
+_RARE = 2_000  # bytes for each that one of a few letters is seen in
 _OPTIONS = (
     "--no-config", "--text", "--encoding=none", "--no-filename", "--no-line-number", "--no-heading", "--color=never",
     "--no-messages", "--threads=1", "--case-sensitive", f"--max-columns={_WIDEST}",
@@ -48,6 +49,17 @@ def program() -> str | None:
     folders = [*os.environ.get("PATH", os.defpath).split(os.pathsep), os.path.dirname(sys.executable)]
     places = [os.path.join(folder, "rg") for folder in folders if os.path.isabs(folder)]
     return next((place for place in places if os.access(place, os.X_OK) and os.path.isfile(place)), None)
+
+
+class _Look(NamedTuple):
+    """What a log is like."""
+
+    endless: bool = False
+    """There may be lines of many megabytes."""
+    colourful: bool = False
+    """Many lines have escape codes."""
+    rare: bool = False
+    """The letters that a match begins with are rare: then ripgrep looks for escape codes as well in the same time."""
 
 
 class Ripgrep(Scan):
@@ -95,17 +107,14 @@ class Ripgrep(Scan):
 
     def _found(self, begin: int, end: int) -> Iterator[int]:
         """Lines between two line feeds."""
-        colourful, endless = self._look(begin, end)
-        if endless:
+        look = self._look(begin, end)
+        if look.endless:
             yield from self._scan.forth(begin, end)
             return
         with ExitStack() as running:
-            if colourful:
-                yield from self._looked_at(self._nominated(running, self._coloured.text, begin, end))
-                return
-            if self._plain.literal:
-                either = rf"{self._plain.text}|\x1b"  # of texts, one more costs little
-                yield from self._looked_at(self._nominated(running, either, begin, end))
+            if look.colourful or look.rare:
+                text = self._coloured.text if look.colourful else rf"{self._plain.text}|\x1b"
+                yield from self._looked_at(self._nominated(running, text, begin, end))
                 return
             plain = self._nominated(running, self._plain.text, begin, end)
             escaped = self._nominated(running, r"\x1b", begin, end)  # both are running before one of them is read
@@ -115,18 +124,20 @@ class Ripgrep(Scan):
                     yield at
                 said = at
 
-    def _look(self, begin: int, end: int) -> tuple[bool, bool]:
-        """At some spots: whether many lines have escape codes, and whether there may be lines of many megabytes."""
+    def _look(self, begin: int, end: int) -> _Look:
+        """At some spots."""
         count = max(_LEAST_SPOTS, (end - begin) // _SPOTS)
-        escapes = feeds = 0
+        escapes = feeds = starts = seen = 0
         for i in range(count):
             spot = os.pread(self.fd, _SPOT, begin + (end - begin) * i // count)
             here = spot.count(b"\n")
             if not here and len(spot) == _SPOT:
-                return False, True
+                return _Look(endless=True)
             feeds += here
+            seen += len(spot)
             escapes += spot.count(b"\x1b")
-        return escapes * _COLOURFUL > feeds, False
+            starts += sum(spot.count(byte) for byte in self._plain.starts)
+        return _Look(colourful=escapes * _COLOURFUL > feeds, rare=bool(self._plain.starts) and starts * _RARE <= seen)
 
     def _without_escapes(self, nominated: Iterator[tuple[int, bytes]]) -> Iterator[int]:
         exact, is_in = self._plain.exact, self.wanted.is_in
