@@ -23,7 +23,7 @@ NEAR = 256 << 10
 """Bytes that are looked through without ripgrep: it takes some milliseconds to start."""
 
 _WINDOW = 16 << 20  # bytes that are looked at first on the way back
-_ENOUGH = 50_000  # lines that are looked at one by one before they are only counted
+_ENOUGH = 20_000  # lines that are looked at one by one before they are only counted
 _WIDEST = 64 << 10  # bytes of a line that ripgrep shows
 _OMITTED = b"[Omitted long"  # what it shows of a longer one
 _AT_ONCE = 1_000  # lines
