@@ -214,13 +214,20 @@ async def test_many_watchers_are_woken_in_turns_that_others_can_use(monkeypatch:
 @asynchronous
 async def test_the_text_of_an_event_is_made_once_and_long_ones_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "TEXTS", 2)
+    monkeypatch.setattr(events, "LONG_KEPT", 0.05)
     disk = Disk()
-    short, long = disk.make(1), disk.make(2, tasks=events.LONG)
-    assert json.loads(disk.hub.text(short)) == event_view(short)
-    assert disk.hub.text(short) is disk.hub.text(short)
-    assert json.loads(disk.hub.text(long)) == event_view(long)
-    assert disk.hub.text(long) is not disk.hub.text(long)
-    first = disk.hub.text(short)
+    short, long, wide = disk.make(1), disk.make(2, tasks=5000), disk.make(3, tasks=3)
+    wide.body["tasks"][1]["reason"] = "x" * events.LONG
+    first = await disk.hub.text(short)
+    for event in (short, long, wide):
+        assert json.loads(await disk.hub.text(event)) == event_view(event)
+    assert await disk.hub.text(short) is first
+    assert await disk.hub.text(wide) is not await disk.hub.text(wide)
+    several = await asyncio.gather(*(disk.hub.text(long) for _ in range(5)))
+    assert len({id(text) for text in several}) == 1
+    async with asyncio.timeout(10):
+        while disk.hub._long is not None:
+            await asyncio.sleep(0.01)
     for seq in (3, 4):
-        disk.hub.text(disk.make(seq))
-    assert disk.hub.text(short) is not first
+        await disk.hub.text(disk.make(seq))
+    assert await disk.hub.text(short) is not first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,11 @@ async def test_each_new_content_is_a_version_and_the_same_again_is_none(tmp_path
     assert await save(store, "w", "one", 2.0) == (first[0], False)
     assert (await save(store, "w", "two", 3.0))[1]
     found = await library.current(store, "w")
-    assert (found.summary["version"], found.spec, found.summary["status"]) == (2, definition("w", "two"), "created")
+    assert (found.summary["version"], json.loads(found.text), found.summary["status"]) == (
+        2,
+        definition("w", "two"),
+        "created",
+    )
     assert (found.summary["created_at"][17:19], found.summary["updated_at"][17:19]) == ("01", "03")
     assert await save(store, "w", "one", 4.0) == (first[0], True)  # back to what it was
     assert (await library.current(store, "w")).summary["version"] == 3

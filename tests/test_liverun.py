@@ -46,3 +46,15 @@ def test_a_copy_does_not_change_with_what_is_published_later() -> None:
     live.task_runs["a"].state = State.RUNNING
     shown.apply(Event(2, live.run.id, "run.changed", 2.0, {"run": {}, "tasks": [live.task_view("a")]}))
     assert (before["seq"], before["tasks"][0]["state"]) == (1, "created")
+
+
+def test_texts_that_were_made_elsewhere_are_kept_but_for_what_changed_meanwhile() -> None:
+    live = made()
+    shown = liverun.published(live.detail(1))
+    snapshot = shown.snapshot()
+    live.task_runs["a"].state = State.RUNNING
+    shown.apply(Event(2, live.run.id, "run.changed", 2.0, {"run": {}, "tasks": [live.task_view("a")]}))
+    assert json.loads(snapshot.text())["tasks"][0]["state"] == "created"
+    shown.learn(snapshot)
+    assert [bool(text) for text in shown._texts] == [False, True, True]
+    assert json.loads(shown.text()) == shown.detail

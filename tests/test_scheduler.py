@@ -898,7 +898,7 @@ async def test_a_definition_is_put_into_words_out_of_the_loop_s_thread(
 ) -> None:
     server = await Server(tmp_path, World()).open()
     ours, seen = threading.get_ident(), list[int]()
-    for name in ("dump", "digest"):
+    for name in ("dump", "digest_of"):
         monkeypatch.setattr(spec, name, functools.partial(seen_in, seen, getattr(spec, name)))
     await server.scheduler.define(workflow())
     await server.submit()

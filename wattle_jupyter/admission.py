@@ -21,6 +21,7 @@ class Admission:
 
     def __init__(self, places: int) -> None:
         self.waiting: dict[str, LiveRun] = {}
+        self.big = 0  # of those that wait, how many are big
         self._places = places
         self._active: dict[str, str] = {}  # run → workflow
         self._busy: Counter[str] = Counter()  # workflows of active runs
@@ -34,17 +35,18 @@ class Admission:
         self._arrivals += 1
         rank = live.run.created_at + HEAD_START[live.run.priority]
         self.waiting[live.run.id] = live
+        self.big += live.big
         self._put(live, Entry(rank, self._arrivals, live.run.id))
 
     def go_on(self, live: LiveRun) -> None:
         """The run is running: it has a place, be there one or not."""
-        self.waiting.pop(live.run.id, None)
+        self._waits_no_more(live)
         self._active[live.run.id] = live.run.workflow
         self._busy[live.run.workflow] += 1
 
     def end(self, live: LiveRun) -> None:
         """The run is over, whether it waited or went on."""
-        self.waiting.pop(live.run.id, None)
+        self._waits_no_more(live)
         if self._active.pop(live.run.id, None) is not None:
             self._busy[live.run.workflow] -= 1
         if not self._busy[live.run.workflow]:
@@ -77,6 +79,10 @@ class Admission:
         """The clock was set by so many seconds."""
         for entries in (self._line, *self._aside.values()):
             entries[:] = [shifted(entry, by) for entry in entries]
+
+    def _waits_no_more(self, live: LiveRun) -> None:
+        if self.waiting.pop(live.run.id, None) is not None:
+            self.big -= live.big
 
     def _put(self, live: LiveRun, entry: Entry) -> None:
         aside = self._is_behind(live)

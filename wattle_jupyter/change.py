@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from wattle_jupyter.liverun import LiveRun
+from wattle_jupyter.liverun import BIG, LiveRun
 from wattle_jupyter.model import Attempt, AttemptState, Json, Run, State, TaskRun, Value
 
 
@@ -56,6 +56,11 @@ class Change:
     def touch_attempt(self, attempt: Attempt) -> None:
         if attempt.id not in self.attempts and attempt.id not in self.new_attempts:
             self.attempts[attempt.id] = (attempt, attempt.state)
+
+    @property
+    def big(self) -> bool:
+        """Does it take longer to write out than others should wait?"""
+        return len(self.new_task_runs) + len(self.task_runs) > BIG
 
     def __bool__(self) -> bool:
         return bool(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from itertools import islice
 from typing import cast
 
+from wattle_jupyter import jsontext
+from wattle_jupyter.aside import aside
+from wattle_jupyter.liverun import BIG
 from wattle_jupyter.model import Event
 from wattle_jupyter.view import stamp
 from wattle_jupyter.wire import EventView
@@ -22,6 +24,7 @@ AT_ONCE = 50
 """Watchers that are woken in one turn of the event loop: with 500 pages open, others must not wait for them all."""
 TEXTS = 256
 LONG = 1 << 14  # characters: the text of a longer event is not kept
+LONG_KEPT = 2.0  # seconds that the text of a big one is: all who watch want it at the same time
 
 
 class Hub:
@@ -33,6 +36,7 @@ class Hub:
         self._kept: deque[Event] = deque()
         self._weight = 0
         self._texts: dict[int, str] = {}  # of the newest events, as far as somebody asked
+        self._long: tuple[int, asyncio.Future[str]] | None = None  # the text of a big event, while it is wanted
         self._waiting: list[asyncio.Future[None]] = []
         self._closed = False
 
@@ -65,16 +69,29 @@ class Hub:
         self._waiting.append(told)
         await told
 
-    def text(self, event: Event) -> str:
+    async def text(self, event: Event) -> str:
         """The event as JSON. Everybody who watches gets the same, so it is made once."""
+        if _weight(event) > BIG:
+            return await self._long_text(event)
         found = self._texts.get(event.seq)
         if found is None:
-            found = json.dumps(event_view(event), separators=(",", ":"))
+            found = jsontext.encode(event_view(event))
             if len(found) <= LONG:
                 self._texts[event.seq] = found
                 while len(self._texts) > TEXTS:
                     del self._texts[next(iter(self._texts))]
         return found
+
+    async def _long_text(self, event: Event) -> str:
+        if self._long is None or self._long[0] != event.seq:
+            making = asyncio.ensure_future(aside(jsontext.encode, event_view(event), 4))
+            mine = self._long = (event.seq, making)
+            asyncio.get_running_loop().call_later(LONG_KEPT, self._forget, mine)
+        return await asyncio.shield(self._long[1])
+
+    def _forget(self, long: tuple[int, asyncio.Future[str]]) -> None:
+        if self._long is long:
+            self._long = None
 
     async def follow(self, since: int, run: str | None = None) -> AsyncIterator[list[Event]]:
         """All events after ``since``, in pieces, for ever: first from the store, then as they are committed."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from wattle_jupyter import backups, liverun, rows, spec
+from wattle_jupyter import backups, jsontext, liverun, rows, spec
+from wattle_jupyter.aside import aside
 from wattle_jupyter.errors import Conflict, NotFound, WattleError
 from wattle_jupyter.liverun import LiveRun
 from wattle_jupyter.model import Attempt, Event, Json, Left, Value, Workflow
@@ -26,6 +26,8 @@ SORTS = {
     "workflow": "run.workflow",
     "state": "run.state",
 }
+
+LONG = 1 << 16  # characters of events that take some 2 ms to read
 
 _SHOWN = "WHERE deleted_at IS NULL"  # not those that were deleted and may come back
 
@@ -96,14 +98,14 @@ async def load(store: Store, run_id: str) -> LiveRun:
         raise NotFound(f"no run {run_id}")
     # a thousand tasks take 90 ms of reading and checking: not in the loop's thread
     try:
-        return await asyncio.to_thread(_assemble, run_row, tasks, attempts, values)
+        return await aside(_assemble, run_row, tasks, attempts, values)
     except (ValueError, KeyError, TypeError) as error:  # no other run shall suffer for it
         why = f"the rows of run {run_id} make no sense ({error!r})"
         raise backups.damaged(store.folder, why) from error
 
 
 def _assemble(run_row: Any, tasks: list[Any], attempts: list[Any], values: list[Any]) -> LiveRun:
-    snapshot = json.loads(run_row[-1])
+    snapshot = jsontext.decode(run_row[-1])
     run, _ = rows.to_run(run_row[:-1], snapshot)
     return liverun.load(
         run,
@@ -175,11 +177,11 @@ async def definition_of(store: Store, run_id: str, task: str) -> tuple[Workflow,
     if not found:
         raise NotFound(f"no run {run_id}")
     spec_text, mode = found[0]
-    return await asyncio.to_thread(_definition, spec_text, mode, run_id, task)
+    return await aside(_definition, spec_text, mode, run_id, task)
 
 
 def _definition(text: str, mode: str, run_id: str, task: str) -> tuple[Workflow, list[str]]:
-    form = {**json.loads(text), "mode": mode}
+    form = {**jsontext.decode(text), "mode": mode}
     if task not in form["tasks"]:
         raise NotFound(f"run {run_id} has no task {task!r}")
     alone = spec.restore({**form, "tasks": {task: form["tasks"][task]}})
@@ -188,14 +190,13 @@ def _definition(text: str, mode: str, run_id: str, task: str) -> tuple[Workflow,
     return alone, [] if mode == "parallel" else list(alone.tasks[task].upstream)
 
 
-async def snapshot_of(store: Store, run_id: str) -> dict[str, Json]:
-    """The spec that a run runs. Raises NotFound."""
+async def snapshot_of(store: Store, run_id: str) -> str:
+    """The spec that a run runs, as JSON. Raises NotFound."""
     sql = "SELECT workflow.spec FROM run JOIN workflow ON workflow.id = run.workflow_id WHERE run.id = ?"
     found = await store.all(sql, (run_id,))
     if not found:
         raise NotFound(f"no run {run_id}")
-    form: dict[str, Json] = json.loads(found[0][0])
-    return form
+    return str(found[0][0])
 
 
 async def summary(store: Store, run_id: str) -> RunSummary:
@@ -270,7 +271,11 @@ async def events_since(store: Store, seq: int, run: str | None, limit: int = 500
     condition, args = ("AND run = ?", [run]) if run else ("", [])
     sql = f"SELECT seq, run, kind, at, body FROM event WHERE seq > ? {condition} ORDER BY seq LIMIT ?"  # noqa: S608
     found = await store.all(sql, (seq, *args, limit))
-    return [Event(s, r, k, at, _numbered(k, json.loads(body), s)) for s, r, k, at, body in found]
+    return _events(found) if sum(len(row[-1]) for row in found) < LONG else await aside(_events, found)
+
+
+def _events(found: list[Any]) -> list[Event]:
+    return [Event(s, r, k, at, _numbered(k, jsontext.decode(body), s)) for s, r, k, at, body in found]
 
 
 def _numbered(kind: str, body: dict[str, Json], seq: int) -> dict[str, Json]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import heapq
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from wattle_jupyter import jsontext
 from wattle_jupyter.errors import NotFound
 from wattle_jupyter.model import Attempt, Event, Left, Run, State, TaskRun, Workflow
 from wattle_jupyter.plan import Plan
 from wattle_jupyter.queues import Entry, shifted
 from wattle_jupyter.view import count, run_summary, task_run_view
 from wattle_jupyter.wire import RunDetail, RunSummary, TaskRunView
+
+BIG = 256
+"""Tasks of a run from which on all of them together take longer than others should wait: some 3 ms."""
 
 
 @dataclass(slots=True)
@@ -37,6 +40,15 @@ class LiveRun:
         self.counts = count(t.state.value for t in self.task_runs.values())
         self.position = {name: i for i, name in enumerate(self.task_runs)}
         self.recount()
+
+    @property
+    def big(self) -> bool:
+        return len(self.task_runs) > BIG
+
+    @property
+    def stops(self) -> bool:
+        """Does one failure end the whole run?"""
+        return self.workflow.on_failure != "continue"
 
     @property
     def at_limit(self) -> bool:
@@ -155,18 +167,29 @@ class Published:
     def text(self) -> str:
         """The run as JSON. Only what changed since the last call is encoded: a page asks again and again."""
         tasks = self.detail["tasks"]
-        self._texts = [text or _encode(tasks[i]) for i, text in enumerate(self._texts or [""] * len(tasks))]
-        self._edges = self._edges or _encode(self.detail["edges"])
-        head = _encode({k: v for k, v in self.detail.items() if k not in ("tasks", "edges")})
+        self._texts = [text or jsontext.encode(tasks[i]) for i, text in enumerate(self._texts or [""] * len(tasks))]
+        self._edges = self._edges or jsontext.encode(self.detail["edges"], 1)
+        head = jsontext.encode({k: v for k, v in self.detail.items() if k not in ("tasks", "edges")})
         return f'{head[:-1]},"tasks":[{",".join(self._texts)}],"edges":{self._edges}}}'
+
+    @property
+    def big(self) -> bool:
+        return len(self.tasks) > BIG
 
     def copy(self) -> RunDetail:
         """The run as it is now, whatever is committed later."""
         return RunDetail(**{**self.detail, "tasks": list(self.detail["tasks"])})
 
+    def snapshot(self) -> Published:
+        """The same with its texts, so that :meth:`text` may be made in another thread."""
+        return Published(self.copy(), self.tasks, list(self._texts), self._edges)
 
-def _encode(thing: object) -> str:
-    return json.dumps(thing, separators=(",", ":"))
+    def learn(self, snapshot: Published) -> None:
+        """Take over the texts of a snapshot, but for what has changed since it was made."""
+        now, then = self.detail["tasks"], snapshot.detail["tasks"]
+        texts = zip(self._texts or [""] * len(now), snapshot._texts, now, then, strict=True)
+        self._texts = [mine or (theirs if a is b else "") for mine, theirs, a, b in texts]
+        self._edges = snapshot._edges
 
 
 def published(detail: RunDetail) -> Published:

@@ -46,15 +46,16 @@ class Plan:
             layers[depth[name]].append(name)
         return layers
 
-    def descendants(self, name: str) -> list[str]:
-        """All tasks that wait for ``name``, directly or not, in order of discovery; without ``name``."""
-        seen = {name: None}
-        queue = [name]
+    def descendants(self, *names: str) -> list[str]:
+        """All tasks that wait for one of ``names``, directly or not, in order of discovery. A name is among them if it
+        waits for another one."""
+        seen: dict[str, None] = {}
+        queue = list(names)
         for current in queue:
             fresh = [down for down in self.downstream[current] if down not in seen]
             seen.update(dict.fromkeys(fresh))
             queue.extend(fresh)
-        return queue[1:]
+        return list(seen)
 
 
 def topological(upstream: Mapping[str, Sequence[str]]) -> list[str]:
@@ -78,10 +79,13 @@ def topological(upstream: Mapping[str, Sequence[str]]) -> list[str]:
 def cycles(upstream: Mapping[str, Sequence[str]]) -> list[list[str]]:
     """One cycle of each knot of tasks that wait for each other: in the direction of flow, first task at both ends, in
     the mapping's order. At most five."""
+    sound = set(topological(upstream))
+    if len(sound) == len(upstream):
+        return []
     import networkx as nx  # noqa: PLC0415 - 0.2 s, and only a broken workflow needs it
 
     rank = {name: i for i, name in enumerate(upstream)}
-    graph = nx.DiGraph((up, name) for name, ups in upstream.items() for up in ups)
+    graph = nx.DiGraph((up, name) for name, ups in upstream.items() if name not in sound for up in ups)
     knots = [sorted(knot, key=rank.__getitem__) for knot in nx.strongly_connected_components(graph)]
     loops = [k for k in knots if len(k) > 1 or graph.has_edge(k[0], k[0])]
     chosen = sorted(loops, key=lambda knot: rank[knot[0]])[:_MOST_CYCLES]

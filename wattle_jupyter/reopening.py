@@ -31,7 +31,7 @@ def with_skipped(live: LiveRun, chosen: Sequence[str]) -> set[str]:
     """What is retried and all that did not run because of it. What still waits in vain for another failure stays
     as it is: reopened, it would keep the run open for ever."""
     again = set(chosen)
-    below = {n for name in chosen for n in live.plan.descendants(name)}
+    below = set(live.plan.descendants(*chosen))
     stopped = live.workflow.on_failure != "continue" and all(t.task in again for t in live.in_state(State.FAILED))
     for name in live.plan.order:
         state = live.task_runs[name].state

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import time
@@ -20,20 +19,21 @@ from functools import partial
 from sqlite3 import Connection
 from typing import TypeVar, cast
 
-from wattle_jupyter import history, launch, library, outputs, preflight, spec
+from wattle_jupyter import history, jsontext, launch, library, outputs, preflight, spec
+from wattle_jupyter.aside import Aside, aside
 from wattle_jupyter.change import Change, Request
 from wattle_jupyter.clock import Clock, ClockWatch
 from wattle_jupyter.errors import Conflict, NotFound, StoreUnavailable, Unavailable, WattleError
 from wattle_jupyter.events import Hub
 from wattle_jupyter.executors import Executor, Fact
 from wattle_jupyter.launcher import Launcher
-from wattle_jupyter.liverun import LiveRun, Published, published
+from wattle_jupyter.liverun import BIG, LiveRun, Published, published
 from wattle_jupyter.meter import Meter
-from wattle_jupyter.model import AttemptState, Event, Json, Left, Run, State, Task, Workflow
+from wattle_jupyter.model import Event, Json, Left, Run, State, Task, Workflow
 from wattle_jupyter.objects import Objects
 from wattle_jupyter.outbox import Outbox
-from wattle_jupyter.statemachine import Limits, StateMachine
-from wattle_jupyter.stimulus import Asked, EndedMeanwhile, Stimulus
+from wattle_jupyter.statemachine import Effects, Limits, StateMachine
+from wattle_jupyter.stimulus import Asked, EndedMeanwhile, Stimulus, of_fact
 from wattle_jupyter.store import Store
 from wattle_jupyter.verdict import End
 from wattle_jupyter.wire import RunDetail, RunSummary, TaskRunView
@@ -86,6 +86,7 @@ class Scheduler:
         self._outbox = Outbox(executor, partial(self._set_trouble, "executor"))
         self._tasks: list[asyncio.Task[None]] = []
         self._collecting: set[asyncio.Task[None]] = set()  # what ended tasks left is being read
+        self._aside = Aside(1)  # for big steps
         self._reopening = asyncio.Lock()
         self._order = asyncio.Lock()  # commits are published in the order in which they were made
         self.hub: Hub
@@ -127,6 +128,7 @@ class Scheduler:
         await asyncio.gather(*ending, return_exceptions=True)
         self._refuse(Unavailable("the server is stopping; ask again in a moment"))
         self.hub.close()
+        self._aside.close()
         await self.executor.close()
 
     def _refuse(self, error: Exception) -> None:
@@ -186,10 +188,10 @@ class Scheduler:
         await self._recall(self._batch)
         self._heed_clock()
         now = self._clock()
-        for stimulus in self._batch:
-            self._hear(stimulus, now)
-        self._machine.advance(now)
-        change, effects = self._machine.take(now)
+        if self._machine.big_runs_wait or sum(stimulus.weight for stimulus in self._batch) > BIG:
+            change, effects = await self._aside(self._work_out, now)  # nobody else touches the machine meanwhile
+        else:
+            change, effects = self._work_out(now)
         if change:
             await self._commit(change)
         for run in effects.finished:
@@ -199,6 +201,12 @@ class Scheduler:
         self._batch = []
         starts = [self.launcher.spec(live, task, attempt) for live, task, attempt in effects.start]
         self._outbox.put(starts, effects.stop, effects.acknowledge)
+
+    def _work_out(self, now: float) -> tuple[Change, Effects]:
+        for stimulus in self._batch:
+            self._hear(stimulus, now)
+        self._machine.advance(now)
+        return self._machine.take(now)
 
     def _heed_clock(self) -> None:
         by = self._watch.set_by() if self._watch else 0.0
@@ -334,30 +342,8 @@ class Scheduler:
     def _hear_fact(self, fact: Fact, found: tuple[outputs.Found, list[str]]) -> None:
         values, missing = found[0], [_plain(text) for text in found[1]]
         end = End(code=fact.code, signal=fact.signal, why=fact.why, values=values, missing=missing)
-        self._inbox.append(Stimulus(partial(self._tell, fact, end)))
+        self._inbox.append(of_fact(self._machine, fact, end))
         self._wake.set()
-
-    def _tell(self, fact: Fact, end: End, now: float) -> None:
-        machine = self._machine
-        if fact.kind == "running":
-            machine.started(fact.id, fact.pid, fact.boot_id, fact.started_at, now)
-        elif fact.kind == "exited":
-            machine.ended(
-                fact.id,
-                end,
-                now,
-                started_at=fact.started_at,
-                ended_at=fact.ended_at,
-                peak_rss=fact.peak_rss,
-                log_size=fact.log_size,
-                pid=fact.pid,
-            )
-        elif fact.kind == "lost":
-            machine.vanished(fact.id, AttemptState.LOST, fact.why, now)
-        elif fact.kind == "never_started":
-            machine.vanished(fact.id, AttemptState.NEVER_STARTED, fact.why, now)
-        elif fact.kind == "unreachable":
-            machine.unreachable(fact.id, fact.why or "its host cannot be reached")
 
     # ------------------------------------------------------------------------------------------------ requests
 
@@ -370,10 +356,10 @@ class Scheduler:
         if "store" in self.troubles:
             raise StoreUnavailable(self.troubles["store"])
 
-    async def _ask(self, tell: Callable[[float], T], asked: Asked | None = None) -> T:
-        """Have the loop do something; returns once it is committed."""
+    async def _ask(self, tell: Callable[[float], T], asked: Asked | None = None, weight: int = 1) -> T:
+        """Have the loop do something to about ``weight`` task runs; returns once it is committed."""
         self._check_open()
-        stimulus = Stimulus(tell, asyncio.get_running_loop().create_future(), asked)
+        stimulus = Stimulus(tell, asyncio.get_running_loop().create_future(), asked, weight)
         self._inbox.append(stimulus)
         self._wake.set()
         assert stimulus.done is not None
@@ -389,7 +375,7 @@ class Scheduler:
             return row
 
         self._check_open()
-        snapshot, digest = await asyncio.to_thread(_form, workflow)
+        snapshot, digest = await aside(_form, workflow)
         return await asyncio.shield(asyncio.ensure_future(save()))  # committed is published, whoever went away
 
     @property
@@ -443,9 +429,7 @@ class Scheduler:
         unknown = [name for name in only or () if name not in workflow.tasks]
         if unknown:
             raise NotFound(f"{workflow.name} has no task {unknown[0]!r}")
-        await asyncio.to_thread(preflight.check, workflow, self._environ.get("PATH", os.defpath), self.objects)
-        scripts = await asyncio.to_thread(preflight.snapshot_scripts, workflow, self.objects.folder)
-        snapshot, digest = await asyncio.to_thread(_form, workflow)
+        scripts, snapshot, digest = await aside(self._prepared, workflow)
         row, _ = await library.save(self.store, snapshot, digest, self._clock(), named=False)
         run = Run(
             id=uuid.uuid4().hex,
@@ -462,7 +446,12 @@ class Scheduler:
             only=None if only is None else list(only),
             given=dict(given or {}),
         )
-        return await self._ask(lambda now: self._submit(run, workflow, key, now), asked)
+        return await self._ask(lambda now: self._submit(run, workflow, key, now), asked, len(workflow.tasks))
+
+    def _prepared(self, workflow: Workflow) -> tuple[dict[str, str], dict[str, Json], str]:
+        """Copies of its scripts, its definition as it is stored, and that one's hash. Raises SpecError."""
+        preflight.check(workflow, self._environ.get("PATH", os.defpath), self.objects)
+        return preflight.snapshot_scripts(workflow, self.objects.folder), *_form(workflow)
 
     def _submit(self, run: Run, workflow: Workflow, key: str | None, now: float) -> str:
         run.created_at = now
@@ -495,7 +484,8 @@ class Scheduler:
             elif request:
                 self._machine.repeat(request)
 
-        await self._ask(apply, Asked(key, verb, run_id) if key else None)
+        live = self._machine.live.get(run_id)
+        await self._ask(apply, Asked(key, verb, run_id) if key else None, len(live.task_runs) if live else 1)
 
     async def retry(self, run_id: str, tasks: Sequence[str] | None, key: str | None = None) -> None:
         """New attempts for what failed. Raises NotFound, Conflict if there is nothing to retry."""
@@ -508,7 +498,8 @@ class Scheduler:
                     return
 
     async def _retry(self, run_id: str, tasks: Sequence[str] | None, key: str | None) -> None:
-        ended = None if run_id in self._machine.live else await history.load(self.store, run_id)
+        known = self._machine.live.get(run_id)
+        ended = await history.load(self.store, run_id) if known is None else None
         request = Request(key, "retry", run_id) if key else None
 
         def apply(now: float) -> None:
@@ -519,7 +510,8 @@ class Scheduler:
             else:
                 self._machine.retry(run_id, tasks, now, request)
 
-        await self._ask(apply, Asked(key, "retry", run_id) if key else None)
+        weight = sum(len(live.task_runs) for live in (known, ended) if live)
+        await self._ask(apply, Asked(key, "retry", run_id) if key else None, weight)
 
     def _reopen(self, live: LiveRun, tasks: Sequence[str] | None, now: float, request: Request | None) -> None:
         """Have a run that ended in memory again, if its retry makes sense."""
@@ -538,12 +530,21 @@ class Scheduler:
         if run_id in self.live:
             return self.live[run_id].copy()
         seq = self.hub.newest
-        return (await history.load(self.store, run_id)).detail(seq)
+        return await aside((await history.load(self.store, run_id)).detail, seq)
 
     async def detail_text(self, run_id: str) -> str:
         """The same as JSON. Raises NotFound."""
         live = self.live.get(run_id)
-        return live.text() if live is not None else json.dumps(await self.detail(run_id), separators=(",", ":"))
+        if live is None:
+            seq = self.hub.newest
+            loaded = [await history.load(self.store, run_id)]  # a big one is let go of where it was used
+            return await aside(lambda: jsontext.encode(loaded.pop().detail(seq), 2))
+        if not live.big:
+            return live.text()
+        shown = live.snapshot()
+        text = await aside(shown.text)
+        live.learn(shown)
+        return text
 
     async def summary(self, run_id: str) -> RunSummary:
         if run_id not in self.live:
@@ -581,7 +582,7 @@ class Scheduler:
     @property
     def queued_tasks(self) -> int:
         """Task runs that are ready and wait for a slot."""
-        return sum(live.counts["queued"] for live in self._machine.live.values())
+        return sum(live.counts["queued"] for live in list(self._machine.live.values()))
 
     def runs_by_state(self) -> dict[str, int]:
         """How many runs wait, and how many go on."""
@@ -590,7 +591,7 @@ class Scheduler:
     @property
     def pending(self) -> bool:
         """Is there work that has not ended?"""
-        return bool(self._inbox) or any(p.detail["state"] not in _FINAL for p in self.live.values())
+        return bool(self._inbox) or any(p.detail["state"] not in _FINAL for p in list(self.live.values()))
 
 
 _FINAL = frozenset(str(s) for s in State if s.final)
@@ -598,7 +599,8 @@ _FINAL = frozenset(str(s) for s in State if s.final)
 
 def _form(workflow: Workflow) -> tuple[dict[str, Json], str]:
     """A definition as it is stored, and its hash. A thousand tasks take 20 ms: not in the loop's thread."""
-    return spec.dump(workflow), spec.digest(workflow)
+    form = spec.dump(workflow)
+    return form, spec.digest_of(form)
 
 
 def _plain(text: str) -> str:

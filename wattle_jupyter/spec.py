@@ -76,11 +76,21 @@ def restore(form: Mapping[str, Json]) -> Workflow:
 
 def digest(workflow: Workflow) -> str:
     """Hash of what the workflow does: of its canonical form without the name. The order of tasks counts."""
-    form = dump(workflow)
-    del form["name"]
-    form["tasks"] = list(form["tasks"].items())
-    text = json.dumps(form, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return digest_of(dump(workflow))
+
+
+def digest_of(form: Mapping[str, Json]) -> str:
+    """The same of a form that :func:`dump` made. Task by task, so that other threads get their turn."""
+    fields = []
+    for key in sorted(form.keys() - {"name"}):
+        listed = key == "tasks"  # their order counts
+        value = f"[{','.join(map(_sorted_json, form[key].items()))}]" if listed else _sorted_json(form[key])
+        fields.append(f"{_sorted_json(key)}:{value}")
+    text = f"{{{','.join(fields)}}}"
     return blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+_sorted_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 
 
 def wattle_format(workflow: Workflow) -> dict[str, Json]:

@@ -117,6 +117,11 @@ class StateMachine:
         return len(self.by_attempt) - len(self.ahead)
 
     @property
+    def big_runs_wait(self) -> bool:
+        """Is there a run that is much work once it goes on?"""
+        return self._admission.big > 0
+
+    @property
     def queued_runs(self) -> int:
         return len(self._admission.waiting)
 

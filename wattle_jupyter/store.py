@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import queue
 import sqlite3
@@ -23,7 +22,8 @@ from typing import Any, TypeVar
 
 import aiosqlite
 
-from wattle_jupyter import backups, rejoin, rows
+from wattle_jupyter import backups, jsontext, rejoin, rows
+from wattle_jupyter.aside import turns
 from wattle_jupyter.backups import Backup
 from wattle_jupyter.change import Change
 from wattle_jupyter.errors import StoreUnavailable
@@ -208,16 +208,16 @@ class Store:
     async def commit(self, change: Change) -> list[Event]:
         """Write a change in one transaction. Returns its events with their numbers.
 
-        The rows are taken when this is called, so the objects may change while the disk is busy. The bodies of events
-        must not: they become text in the database's thread.
+        What is in the change must stay as it is meanwhile: it becomes rows and text in the database's thread.
         """
-        statements = rows.statements(change)
 
         def transaction(db: sqlite3.Connection) -> int:
-            for statement in statements:
-                statement.run(db)
+            with turns if change.big else contextlib.nullcontext():
+                for statement in rows.statements(change):
+                    statement.run(db)
+                texts = [jsontext.encode(d.body, 3 if change.big else 0) for d in change.events]
             first = _newest_seq(db) + 1
-            numbered = ((first + i, d.run, d.kind, change.at, _text(d.body)) for i, d in enumerate(change.events))
+            numbered = ((first + i, d.run, d.kind, change.at, texts[i]) for i, d in enumerate(change.events))
             db.executemany("INSERT INTO event (seq, run, kind, at, body) VALUES (?, ?, ?, ?, ?)", numbered)
             return int(first)
 
@@ -255,10 +255,6 @@ def _newest_seq(db: sqlite3.Connection) -> int:
     """Of all events that there ever were: the newest may be deleted, and whoever has seen its number waits for more."""
     found = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'event'").fetchone()
     return int(found[0]) if found else 0
-
-
-def _text(body: Mapping[str, Any]) -> str:
-    return json.dumps(body, separators=(",", ":"))
 
 
 async def _connect(folder: Path) -> aiosqlite.Connection:

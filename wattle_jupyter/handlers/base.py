@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import functools
 import json
@@ -20,6 +19,7 @@ from tornado import web
 from tornado.iostream import StreamClosedError
 
 from wattle_jupyter import errors
+from wattle_jupyter.aside import aside
 from wattle_jupyter.engine import Engine
 from wattle_jupyter.errors import InvalidRequest, TooLarge, Unavailable, WattleError
 from wattle_jupyter.follower import HAND_OVER, Follower, Patience
@@ -213,7 +213,7 @@ class WattleHandler(APIHandler):
 
     async def read_spec(self) -> Json:
         """The body, as :meth:`read_json`; a big one in a thread, so that the server goes on answering meanwhile."""
-        return await asyncio.to_thread(self.read_json) if len(self.received) > _BIG else self.read_json()
+        return await aside(self.read_json) if len(self.received) > _BIG else self.read_json()
 
     def read_json(self) -> Json:
         """The body. Raises InvalidRequest if it is not strict JSON: UTF-8, no NaN, no twice-used keys, no NUL."""
@@ -259,6 +259,24 @@ class WattleHandler(APIHandler):
         self.set_status(status)
         self.finish(f'{{"success":true,"data":{data}}}')
 
+    async def answer_long(self, data: str, status: int = 200) -> None:
+        """``data`` is JSON already. A long text goes out in pieces, so that others get their turn in between."""
+        if len(data) <= _PIECE:
+            self.answer_text(data, status)
+            return
+        self.set_status(status)
+        self.set_header("Content-Type", "application/json")
+        self.write('{"success":true,"data":')
+        for at in range(0, len(data), _PIECE):
+            self.write(data[at : at + _PIECE])
+            await self.flush()
+        self.finish("}")
+
+    async def answer_run(self, run: str) -> None:
+        """A run that was made just now."""
+        self.target = run
+        await self.answer_long(await self.engine.scheduler.detail_text(run), 201)
+
     def answer_page(self, items: Any, pagination: Any) -> None:
         self.answer({"data": items, "pagination": pagination})
 
@@ -303,7 +321,8 @@ _NAMES = {400: "InvalidRequest", 401: "Unauthorized", 403: "Forbidden", 404: "No
 
 _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _SMALL = 1 << 16  # bytes of a body that is read though the request is refused
-_BIG = 1 << 18  # bytes of a body that takes longer to read than others should wait: 250 KiB take 5 ms
+_BIG = 1 << 17  # bytes of a body that takes longer to read than others should wait: 250 KiB take 5 ms
+_PIECE = 1 << 18  # characters of an answer that go out at a time
 
 
 def _as_object(found: Json, allowed: Sequence[str]) -> dict[str, Json]:

@@ -49,7 +49,7 @@ class RunHandler(WattleHandler):
         run = await history.resolve(self.engine.store, text)
         text = await self.engine.scheduler.detail_text(run)
         progress = json.dumps(await self.engine.progress.of_run(run), separators=(",", ":"))
-        self.answer_text(f'{text[:-1]},"progress":{progress}}}')
+        await self.answer_long(f'{text[:-1]},"progress":{progress}}}')
 
     @writes
     async def delete(self, text: str) -> None:
@@ -62,7 +62,7 @@ class SnapshotHandler(WattleHandler):
     @reads
     async def get(self, text: str) -> None:
         run = await history.resolve(self.engine.store, text)
-        self.answer({"spec": await history.snapshot_of(self.engine.store, run)})
+        await self.answer_long(f'{{"spec":{await history.snapshot_of(self.engine.store, run)}}}')
 
 
 class CancelHandler(WattleHandler):

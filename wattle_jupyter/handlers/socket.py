@@ -217,8 +217,8 @@ class SocketHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
 
     async def _send_events(self, seq: int, run: str | None) -> None:
         async for events in self._engine.scheduler.hub.follow(seq, run):
-            texts = ",".join(map(self._engine.scheduler.hub.text, events))  # as EventsMessage says
-            await self._send(f'{{"type":"events","events":[{texts}]}}', binary=False)
+            texts = ",".join([await self._engine.scheduler.hub.text(event) for event in events])
+            await self._send(f'{{"type":"events","events":[{texts}]}}', binary=False)  # as EventsMessage says
             await asyncio.sleep(TICK)  # what happens meanwhile goes in one message
 
     async def _send_progress(self, runs: list[str]) -> None:
@@ -271,7 +271,8 @@ class SocketHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
             sent = self.write_message(message, binary=binary)
             stream = None if self.ws_connection is None else self.ws_connection.stream
             if stream is not None and not stream.writing():
-                return  # the kernel took it all: nothing to wait for
+                sent.add_done_callback(_heard)
+                return  # the kernel took it all, or the client went: nothing to wait for
             try:
                 await asyncio.wait_for(asyncio.shield(_awaited(sent)), PATIENCE)
             except TimeoutError:
@@ -293,6 +294,12 @@ class SocketHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
         except Exception:
             self.log.exception("wattle: a WebSocket failed")
             self.close(1011, "an error in the server")
+
+
+def _heard(sent: asyncio.Future[None]) -> None:
+    """That a client went away is no accident."""
+    if not sent.cancelled():
+        sent.exception()
 
 
 async def _awaited(future: Awaitable[None]) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from wattle_jupyter import history, launch, library, outputs, paging, spec
+from wattle_jupyter import history, launch, outputs, paging, spec
+from wattle_jupyter.aside import aside
 from wattle_jupyter.engine import Engine
 from wattle_jupyter.errors import Conflict, NotFound
 from wattle_jupyter.handlers.base import WattleHandler, executes, reads, writes
 from wattle_jupyter.handlers.logs import TaskLogsHandler, TaskLogStreamHandler
-from wattle_jupyter.handlers.workflows import detail, load_spec, params_of
+from wattle_jupyter.handlers.workflows import detail, load_spec, params_of, stored
 from wattle_jupyter.liverun import LiveRun
 from wattle_jupyter.model import Left, Workflow
 from wattle_jupyter.plan import Plan
@@ -18,7 +19,7 @@ from wattle_jupyter.wire import TaskRunView, WorkerView
 
 async def find(engine: Engine, workflow: str, worker: str) -> Workflow:
     """The definition that holds this worker. Raises NotFound with what is close."""
-    definition = spec.restore((await library.current(engine.store, workflow)).spec)
+    definition = await stored(engine, workflow)
     if worker not in definition.tasks:
         hint = paging.suggestion(worker, list(definition.tasks))
         raise NotFound(f"workflow {workflow} has no worker {worker!r}{hint}")
@@ -68,7 +69,7 @@ def worker_views(workflow: Workflow, live: LiveRun | None) -> list[WorkerView]:
 
 
 async def describe_worker(engine: Engine, workflow: str, worker: str) -> WorkerView:
-    views = worker_views(await find(engine, workflow, worker), await latest(engine, workflow))
+    views = await aside(worker_views, await find(engine, workflow, worker), await latest(engine, workflow))
     return next(v for v in views if v["name"] == worker)
 
 
@@ -77,8 +78,7 @@ class WorkersHandler(WattleHandler):
     async def get(self, name: str) -> None:
         arguments = {k: self.get_query_arguments(k) for k in self.request.query_arguments}
         query = paging.parse(arguments, ("name", "status", "started_at"), "name")
-        definition = spec.restore((await library.current(self.engine.store, name)).spec)
-        views = worker_views(definition, await latest(self.engine, name))
+        views = await aside(worker_views, await stored(self.engine, name), await latest(self.engine, name))
         found = [v for v in views if (not query.status or v["status"] in query.status) and query.search in v["name"]]
         if "sort_by" in arguments or "order" in arguments:  # else as defined
             found.sort(key=lambda v: str(v.get(query.sort_by) or ""), reverse=query.order == "desc")
@@ -99,12 +99,13 @@ class WorkerHandler(WattleHandler):
             raise Conflict(
                 f"{', '.join(users)} of {workflow} need {worker}; delete them first, or define {workflow} anew"
             )
-        data = spec.dump(definition)
+        data = await aside(spec.dump, definition)
         del data["tasks"][worker]
         if not data["tasks"]:
             raise Conflict(f"{worker} is the last worker of {workflow}; delete the workflow instead")
         await self.engine.scheduler.define(await load_spec(data))
-        self.answer(await detail(self.engine, workflow))
+        self.target = workflow
+        await self.answer_long(await detail(self.engine, workflow))
 
 
 class WorkerStartHandler(WattleHandler):
@@ -124,7 +125,7 @@ class WorkerStartHandler(WattleHandler):
             given=await self._given(definition, worker),
             key=self.key,
         )
-        self.answer(await self.engine.scheduler.detail(run), 201)
+        await self.answer_run(run)
 
     async def _given(self, definition: Workflow, worker: str) -> dict[str, Left]:
         given: dict[str, Left] = {}

@@ -2,42 +2,41 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 
-from wattle_jupyter import history, library, paging, preflight, spec
+from wattle_jupyter import history, jsontext, library, paging, preflight, spec
+from wattle_jupyter.aside import aside
 from wattle_jupyter.engine import Engine
 from wattle_jupyter.errors import InvalidRequest, NotFound, SpecError
 from wattle_jupyter.handlers.base import WattleHandler, executes, reads, writes
 from wattle_jupyter.model import Json, Workflow
 from wattle_jupyter.shapes import describe
-from wattle_jupyter.wire import WorkflowDetail
 
 
 async def load_spec(data: Json) -> Workflow:
-    """A validated workflow; big ones in a thread, so that the server goes on answering meanwhile."""
-    return await asyncio.to_thread(spec.load, data)
+    """A validated workflow, made aside: a big one takes its time."""
+    return await aside(spec.load, data)
 
 
 async def stored(engine: Engine, name: str) -> Workflow:
     """A definition as a workflow. Raises NotFound."""
-    return await asyncio.to_thread(spec.restore, (await library.current(engine.store, name)).spec)
+    return await aside((await library.current(engine.store, name)).workflow)
 
 
-async def detail(engine: Engine, name: str) -> WorkflowDetail:
-    """A definition with what its next run would stumble over."""
+async def detail(engine: Engine, name: str) -> str:
+    """A definition with what its next run would stumble over, as the JSON of a WorkflowDetail."""
     found = await library.current(engine.store, name)
-    workflow = await asyncio.to_thread(spec.restore, found.spec)
     path, objects = os.environ.get("PATH", os.defpath), engine.scheduler.objects
-    warnings = await asyncio.to_thread(preflight.warnings, workflow, path, objects)
-    return WorkflowDetail(**found.summary, spec=found.spec, warnings=[str(p) for p in warnings])
+    problems = await aside(lambda: preflight.warnings(found.workflow(), path, objects))
+    head, warnings = jsontext.encode(found.summary), jsontext.encode([str(p) for p in problems])
+    return f'{head[:-1]},"spec":{found.text},"warnings":{warnings}}}'
 
 
 async def start(engine: Engine, workflow: Workflow, body: dict[str, Json], user: str, key: str | None) -> str:
     """A run of ``workflow`` as ``body`` (params, mode, priority, cause) asks for it. Returns its id."""
     changed = {k: body[k] for k in ("mode", "priority") if body.get(k) is not None}
     if changed:
-        workflow = await load_spec({**await asyncio.to_thread(spec.dump, workflow), **changed})
+        workflow = await load_spec({**await aside(spec.dump, workflow), **changed})
     params = params_of(body)
     cause = body.get("cause", "api")
     if cause not in ("api", "cell", "cli", "sidebar"):
@@ -66,16 +65,17 @@ class WorkflowsHandler(WattleHandler):
     @writes
     async def post(self) -> None:
         workflow = await load_spec(await self.read_spec())
-        if missing := await asyncio.to_thread(preflight.missing_objects, workflow, self.engine.scheduler.objects):
+        if missing := await aside(preflight.missing_objects, workflow, self.engine.scheduler.objects):
             raise SpecError(missing)  # unlike a folder or a command, it does not come by itself
         await self.engine.scheduler.define(workflow)
-        self.answer(await detail(self.engine, workflow.name), 201)
+        self.target = workflow.name
+        await self.answer_long(await detail(self.engine, workflow.name), 201)
 
 
 class WorkflowHandler(WattleHandler):
     @reads
     async def get(self, name: str) -> None:
-        self.answer(await detail(self.engine, name))
+        await self.answer_long(await detail(self.engine, name))
 
     @writes
     async def delete(self, name: str) -> None:
@@ -90,14 +90,13 @@ class WorkflowStartHandler(WattleHandler):
     async def post(self, name: str) -> None:
         body = self.read_object("params", "mode", "priority", "cause")
         workflow = await stored(self.engine, name)
-        run = await start(self.engine, workflow, body, self.username, self.key)
-        self.answer(await self.engine.scheduler.detail(run), 201)
+        await self.answer_run(await start(self.engine, workflow, body, self.username, self.key))
 
 
 class WorkflowTaskEnvironmentHandler(WattleHandler):
     @reads
     async def get(self, name: str, task: str) -> None:
-        workflow = spec.restore((await library.current(self.engine.store, name)).spec)
+        workflow = await stored(self.engine, name)
         if task not in workflow.tasks:
             raise NotFound(f"workflow {name} has no task {task!r}")
         self.answer(self.engine.scheduler.launcher.describe(workflow, workflow.tasks[task], None, None))
@@ -124,8 +123,7 @@ class RunsHandler(WattleHandler):
             workflow = await stored(self.engine, name)
         else:
             raise InvalidRequest(f"workflow must be the name of one, not {describe(name)}")
-        run = await start(self.engine, workflow, body, self.username, self.key)
-        self.answer(await self.engine.scheduler.detail(run), 201)
+        await self.answer_run(await start(self.engine, workflow, body, self.username, self.key))
 
 
 def _arguments(handler: WattleHandler) -> dict[str, list[str]]:
