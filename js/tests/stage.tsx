@@ -2,7 +2,7 @@
 import { render } from 'preact';
 import { afterEach, beforeEach } from 'vitest';
 import type { Connection, EventSink, Feed, LogOf, LogQuestion, Verb } from '../src/core/feed';
-import type { RunDetail } from '../src/core/wire';
+import type { ProgressView, RunDetail } from '../src/core/wire';
 import { RunView, type RunViewProps } from '../src/ui/RunView';
 import { FakeLog } from './fakelog';
 import { changed, RUN, taskRun } from './fakes';
@@ -47,6 +47,11 @@ export class Stage {
     const known = new Map(tasks.map(task => [task.task, task]));
     this.detail = { ...this.detail, seq: this.detail.seq + 1, tasks: this.detail.tasks.map(task => known.get(task.task) ?? task) };
     this.sink?.events([changed(this.detail.seq, this.detail, tasks)]);
+    await frames();
+  }
+
+  async told(progress: Record<string, ProgressView>): Promise<void> {
+    this.sink?.progress?.(progress);
     await frames();
   }
 

@@ -69,6 +69,50 @@ def test_states_and_log_change_live_and_a_failure_explains_itself(lab: Lab, open
     notebook.shoot("retried-dark")
 
 
+FAR = r"""%%wattle far
+load:
+  run: |
+    printf '\rload:  25%%|██▌       | 25/100 [00:10<00:30,  2.5it/s]'
+    while [ ! -e go-far ]; do sleep 0.05; done
+    printf '\rload:  75%%|███████▌  | 75/100 [00:30<00:10,  2.5it/s]'
+    while [ ! -e end-far ]; do sleep 0.05; done
+count: "echo ::wattle progress=66::; while [ ! -e end-far ]; do sleep 0.05; done"
+silent: "while [ ! -e end-far ]; do sleep 0.05; done"
+report <- load, count: echo done
+"""
+
+
+def test_how_far_running_tasks_are_is_seen_in_graph_table_and_panel(lab: Lab, open_notebook: Open) -> None:
+    notebook = open_notebook(lab, LOAD, FAR, "%wattle run far")
+    notebook.run_all()
+    expect(notebook.task("load")).to_contain_text("running · 25 %", timeout=30_000)
+    expect(notebook.task("count")).to_contain_text("running · 66 %", timeout=30_000)
+    expect(notebook.task("silent")).not_to_contain_text("%")
+    notebook.open_log("load")
+    bar = notebook.view.locator(".jp-wattle-panel-head").get_by_role("progressbar", name="Progress of load")
+    expect(bar).to_have_attribute("aria-valuetext", "25 %, 25/100")
+    left = re.compile("25/100 · .* left")
+    expect(notebook.view.locator(".jp-wattle-panel-far")).to_contain_text(left, timeout=30_000)
+    notebook.shoot("far")
+    notebook.theme("Dark")
+    notebook.shoot("far-dark")
+    assert notebook.serious(".jp-wattle-run") == []
+    (lab.notebooks / "go-far").touch()
+    expect(bar).to_have_attribute("aria-valuenow", "75", timeout=30_000)
+    expect(notebook.task("load")).to_contain_text("running · 75 %")
+    notebook.view.get_by_role("button", name="Table", exact=True).click()
+    row = notebook.view.locator(".jp-wattle-list-row[data-task=load]")
+    expect(row).to_contain_text("running 75 %")
+    notebook.shoot("far-table-dark")
+    notebook.theme("Light")
+    assert notebook.serious(".jp-wattle-run") == []
+    notebook.shoot("far-table")
+    (lab.notebooks / "end-far").touch()
+    notebook.expect_run("completed")
+    expect(row).not_to_contain_text("%")
+    expect(bar).to_have_count(0)
+
+
 def test_a_run_is_cancelled_only_after_a_question(lab: Lab, open_notebook: Open) -> None:
     notebook = open_notebook(lab, LOAD, "%%wattle endless\na: sleep 600\nb <- a: echo never", "%wattle run endless")
     notebook.run_all()

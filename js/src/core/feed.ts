@@ -1,4 +1,4 @@
-import type { EventView, RunDetail, TaskRunDetail } from './wire';
+import type { EventView, ProgressView, RunDetail, RunNow, TaskRunDetail } from './wire';
 
 /** `waiting` before the first hello, `reconnecting` while it is worth waiting, `offline` when it has been long. */
 export type Link = 'waiting' | 'live' | 'reconnecting' | 'offline';
@@ -19,6 +19,8 @@ export interface EventSink {
    * and again when what was missed cannot be had as events (another store, a restored one).
    */
   reset(): void;
+  /** How far tasks of the one run that is listened to are: what is known at first, then what changed. */
+  progress?(told: Record<string, ProgressView>): void;
 }
 
 export interface LogSink {
@@ -51,7 +53,7 @@ export type Verb =
 export interface Feed {
   /** Calls back at once and then at every change. */
   watch(on: (connection: Connection) => void, signal: AbortSignal): void;
-  run(run: string, signal: AbortSignal): Promise<RunDetail>;
+  run(run: string, signal: AbortSignal): Promise<RunDetail & Partial<RunNow>>;
   task(run: string, task: string, signal: AbortSignal): Promise<TaskRunDetail>;
   /** Of one run or, with null, of all there is; from now on, across lost connections. */
   events(run: string | null, sink: EventSink, signal: AbortSignal): void;

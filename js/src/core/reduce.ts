@@ -1,19 +1,35 @@
-import type { Edge, EventView, RunDetail, RunSummary, SavedRun, TaskRunView } from './wire';
+import type { Edge, EventView, ProgressView, RunDetail, RunNow, RunSummary, SavedRun, TaskRunView } from './wire';
+
+/** A task run, and how far its newest attempt is if that said so. */
+export interface TaskState extends TaskRunView {
+  progress?: ProgressView;
+}
 
 /** A run as the views see it. Objects of tasks that did not change stay the same objects. */
 export interface RunState {
   summary: RunSummary;
   /** In the workflow's order. */
-  tasks: TaskRunView[];
+  tasks: TaskState[];
   edges: Edge[];
   /** Number of the newest event that this contains; -1 for a saved run. */
   seq: number;
   deleted: boolean;
 }
 
-export function fromDetail(detail: RunDetail): RunState {
-  const { tasks, edges, seq, ...summary } = detail;
-  return { summary, tasks, edges, seq, deleted: false };
+export function fromDetail(detail: RunDetail & Partial<RunNow>): RunState {
+  const { tasks, edges, seq, progress = {}, ...summary } = detail;
+  return progressed({ summary, tasks, edges, seq, deleted: false }, progress);
+}
+
+/** The run with how far some of its tasks are. What is of another attempt than the newest is passed over. */
+export function progressed(state: RunState, told: Record<string, ProgressView>): RunState {
+  const news = new Map(Object.entries(told));
+  if (news.size === 0) return state;
+  const next = state.tasks.map(task => {
+    const progress = news.get(task.task);
+    return progress !== undefined && progress.attempt === task.attempt ? { ...task, progress } : task;
+  });
+  return { ...state, tasks: next };
 }
 
 /** The run with the events applied. What it contains already is passed over, so a repeat changes nothing. */
@@ -37,11 +53,18 @@ export function reduce(state: RunState, events: readonly EventView[]): RunState 
   return { summary, tasks: replaced(tasks, changed), edges, seq, deleted };
 }
 
-function replaced(tasks: TaskRunView[], changed: Map<string, TaskRunView>): TaskRunView[] {
+function replaced(tasks: TaskState[], changed: Map<string, TaskRunView>): TaskState[] {
   if (changed.size === 0) return tasks;
   const known = new Set(tasks.map(task => task.task));
   const added = [...changed.values()].filter(task => !known.has(task.task)); // a plan may grow
-  return tasks.map(task => changed.get(task.task) ?? task).concat(added);
+  return tasks.map(task => follow(task, changed.get(task.task))).concat(added);
+}
+
+/** Events do not say how far it is: that stays, for as long as the same attempt runs. */
+function follow(before: TaskState, now: TaskRunView | undefined): TaskState {
+  if (now === undefined) return before;
+  const same = before.progress !== undefined && now.state === 'running' && now.attempt === before.attempt;
+  return same ? { ...now, progress: before.progress! } : now;
 }
 
 const NO_COUNTS = { created: 0, queued: 0, waiting: 0, running: 0, completed: 0, failed: 0, cancelled: 0, skipped: 0 };

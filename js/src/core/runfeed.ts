@@ -1,8 +1,8 @@
 import { ApiError } from './api';
 import type { Feed } from './feed';
 import { after } from './lifetime';
-import { fromDetail, reduce, type RunState } from './reduce';
-import type { EventView } from './wire';
+import { fromDetail, progressed, reduce, type RunState } from './reduce';
+import type { EventView, ProgressView } from './wire';
 
 export interface RunSink {
   state(state: RunState): void;
@@ -17,6 +17,7 @@ const FIRST_LOOK = 1_200; // ms: without a connection by then the run is read on
 export function followRun(feed: Feed, run: string, sink: RunSink, signal: AbortSignal): void {
   let state: RunState | null = null;
   let held: EventView[] = [];
+  let told: Record<string, ProgressView> = {};
   let reading = 0;
 
   const load = async (): Promise<void> => {
@@ -26,8 +27,9 @@ export function followRun(feed: Feed, run: string, sink: RunSink, signal: AbortS
       const detail = await feed.run(run, signal);
       if (signal.aborted || mine !== reading) return;
       // events that came meanwhile: those that the answer contains are passed over by their number
-      state = reduce(fromDetail(detail), held);
+      state = progressed(reduce(fromDetail(detail), held), told);
       held = [];
+      told = {};
       sink.state(state);
     } catch (error) {
       if (signal.aborted || mine !== reading) return;
@@ -48,8 +50,13 @@ export function followRun(feed: Feed, run: string, sink: RunSink, signal: AbortS
           if (next !== state) sink.state((state = next));
         }
       },
+      progress(news) {
+        if (state === null) told = { ...told, ...news };
+        else sink.state((state = progressed(state, news)));
+      },
       reset() {
         held = [];
+        told = {};
         void load();
       }
     },

@@ -1,6 +1,6 @@
 import type { Connection, EventSink, Link, LogSink } from './feed';
 import { after, type After } from './lifetime';
-import { API_VERSION, type ClientMessage, type HelloMessage, type ServerMessage } from './wire';
+import { API_VERSION, type ClientMessage, type HelloMessage, type ProgressMessage, type ServerMessage } from './wire';
 
 /** One connection, whatever carries it: a WebSocket, or a kernel's comm. */
 export interface Wire {
@@ -28,6 +28,7 @@ const FIRST_DELAY = 250; // ms
 const LONGEST_DELAY = 15_000;
 const HELLO_WITHIN = 10_000;
 const TRIES_BEFORE_OFFLINE = 5; // about ten seconds
+const MOST_WATCHED = 1000; // runs, as the server takes
 const TOO_MANY = 10_000; // events that were missed: to read anew costs less than to hear them all
 
 interface Reader {
@@ -64,6 +65,7 @@ export class Socket {
   private readonly sinks = new Set<Listener>();
   private readonly flows = new Map<string, LogFlow>();
   private seq: number | null = null;
+  private watching = ''; // the runs of which the server says how far their tasks are
   private tries = 0;
   private timerIsDue = true; // the back-off is over
   private timing = new AbortController(); // of the one timer there is at a time
@@ -82,6 +84,8 @@ export class Socket {
   events(run: string | null, sink: EventSink, signal: AbortSignal): void {
     const begun = this.connection.link === 'live';
     this.during(signal, this.sinks, { run, sink, begun });
+    this.watchProgress();
+    signal.addEventListener('abort', () => this.watchProgress(), { once: true });
     if (begun && !signal.aborted) sink.reset();
   }
 
@@ -214,6 +218,7 @@ export class Socket {
   private hear(message: ServerMessage): void {
     if (message.type === 'hello') this.greet(message);
     else if (message.type === 'events') this.deliver(message.events);
+    else if (message.type === 'progress') this.deliverProgress(message);
     else if (message.type === 'log_end') this.endLog(message.log, message.size);
     else if (message.type === 'trouble') this.become(this.connection.link, { trouble: message.trouble });
     else if (message.type === 'problem') this.tell(message.log, message.message);
@@ -233,6 +238,8 @@ export class Socket {
     this.tries = 0;
     this.become('live', { trouble: hello.trouble, store: hello.store });
     this.say({ type: 'since', seq: this.seq ?? hello.seq });
+    this.watching = '';
+    this.watchProgress();
     for (const [attempt, flow] of this.flows) this.subscribe(attempt, flow);
     for (const listener of [...this.sinks]) {
       if (past && listener.begun) continue;
@@ -251,6 +258,20 @@ export class Socket {
       const own = run === null ? fresh : fresh.filter(event => event.run === run);
       if (own.length > 0) sink.events(own);
     }
+  }
+
+  /** Ask for how far the tasks are of those runs, and only those, that somebody listens to one by one. */
+  private watchProgress(): void {
+    if (this.connection.link !== 'live') return;
+    const runs = new Set([...this.sinks].flatMap(({ run, sink }) => (run !== null && sink.progress !== undefined ? [run] : [])));
+    const asked = [...runs].slice(0, MOST_WATCHED).join();
+    if (asked === this.watching) return;
+    this.watching = asked;
+    this.say({ type: 'watch', runs: asked === '' ? [] : asked.split(',') });
+  }
+
+  private deliverProgress({ run, tasks }: ProgressMessage): void {
+    for (const one of [...this.sinks]) if (one.run === run) one.sink.progress?.(tasks);
   }
 
   private hearFrame(frame: ArrayBuffer): void {

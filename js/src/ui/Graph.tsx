@@ -4,6 +4,7 @@ import { NODE } from '../core/picture';
 import type { Scene } from '../core/places';
 import { found, lineage, ways, waysOf } from '../core/trace';
 import { boxOf, walked, type Spot } from '../core/walk';
+import type { TaskState } from '../core/reduce';
 import type { Edge, TaskRunView } from '../core/wire';
 import { trans } from '../core/words';
 import { GraphCanvas } from './GraphCanvas';
@@ -20,7 +21,7 @@ const TALLEST = 440; // px
 const LEGIBLE = 0.7; // of the natural size: names can just be read
 
 export interface GraphProps {
-  tasks: TaskRunView[];
+  tasks: TaskState[];
   edges: Edge[];
   selected: string | null;
   /** `byKey`: the reader is at the keyboard. */
@@ -219,7 +220,7 @@ function notable(tasks: readonly TaskRunView[], members: readonly number[]): num
 }
 
 /** What is pointed at, else where the keys are, in words: small boxes say little themselves. */
-function readout(tasks: readonly TaskRunView[], { units, of }: Scene, pointed: readonly number[] | null, { unit, member }: Spot): string {
+function readout(tasks: readonly TaskState[], { units, of }: Scene, pointed: readonly number[] | null, { unit, member }: Spot): string {
   const only = pointed?.length === 1 ? pointed[0] : pointed === null && member !== null ? units[unit]?.members[member] : undefined;
   const task = only === undefined ? undefined : tasks[only];
   if (task !== undefined) return taskLine(task);

@@ -1,13 +1,15 @@
 import { useEffect, useMemo, useRef, useState, type MutableRef } from 'preact/hooks';
 import type { Placed } from '../core/layout';
 import { fitted, NODE } from '../core/picture';
+import { progressOf } from '../core/progress';
+import type { TaskState } from '../core/reduce';
 import { CELLS, gridOf } from '../core/units';
 import { boxOf } from '../core/walk';
-import type { StateName, TaskRunView } from '../core/wire';
+import type { StateName } from '../core/wire';
 import { trans } from '../core/words';
 import { marksOf, overall, stateAt } from './GraphBundle';
-import type { Drawn } from './GraphSvg';
-import { taskLine } from './taskline';
+import { FAR, type Drawn } from './GraphSvg';
+import { farOf, taskLine } from './taskline';
 
 interface Props extends Drawn {
   width: number;
@@ -67,7 +69,7 @@ export function GraphCanvas(props: Props) {
   );
 }
 
-const labelOf = (task: TaskRunView, count: number, name: string): string => (count === 1 ? taskLine(task) : trans._n('%2, %1 task', '%2, %1 tasks', count, name));
+const labelOf = (task: TaskState, count: number, name: string): string => (count === 1 ? taskLine(task) : trans._n('%2, %1 task', '%2, %1 tasks', count, name));
 
 function statesOf({ scene, tasks }: Props): StateName[] {
   return scene.units.map(({ members }) => (members.length === 1 ? (tasks[members[0]!]?.state ?? 'created') : overall(marksOf(members, tasks, null))));
@@ -224,8 +226,22 @@ function drawState(context: CanvasRenderingContext2D, ink: Ink, state: StateName
     context.fillStyle = ink(`c-${state}`);
     context.fillRect(box.x + 10, box.y + 12, 4, NODE.height - 24);
     context.fillStyle = ink('ink');
-    context.fillText(many ? `${fitted(name, 14)} × ${members.length}` : fitted(name, 20), box.x + 24, box.y + 28);
+    const task = many ? undefined : tasks[members[0]!];
+    const far = task === undefined ? '' : farOf(task);
+    context.fillText(many ? `${fitted(name, 14)} × ${members.length}` : fitted(name, far === '' ? 20 : 14), box.x + 24, box.y + 28);
+    if (task !== undefined && far !== '') drawFar(context, ink, task, far, box);
   }
+}
+
+function drawFar(context: CanvasRenderingContext2D, ink: Ink, task: TaskState, far: string, box: { x: number; y: number }): void {
+  const [left, top] = [box.x + FAR.x, box.y + FAR.y - FAR.thick / 2];
+  context.fillStyle = ink('line');
+  context.fillRect(left, top, FAR.width, FAR.thick);
+  context.fillStyle = ink(`c-${task.state}`);
+  context.fillRect(left, top, FAR.width * (progressOf(task)?.fraction ?? 0), FAR.thick);
+  context.textAlign = 'right';
+  context.fillText(far, box.x + NODE.width - 9, box.y + 28);
+  context.textAlign = 'left';
 }
 
 function drawCells(context: CanvasRenderingContext2D, ink: Ink, marks: string, left: number, top: number): void {

@@ -3,23 +3,24 @@ import { useMemo, useRef } from 'preact/hooks';
 import type { Point } from '../core/layout';
 import { edgePath, fitted, NODE } from '../core/picture';
 import type { Scene } from '../core/places';
+import { progressOf } from '../core/progress';
+import type { TaskState } from '../core/reduce';
 import { stateWord } from '../core/states';
 import type { Ways } from '../core/trace';
 import type { Spot } from '../core/walk';
-import type { TaskRunView } from '../core/wire';
 import { trans } from '../core/words';
 import { Bundle, marksOf } from './GraphBundle';
 import { useNow } from './hooks';
 import type { Pan } from './pan';
 import { StateIcon } from './StateIcon';
-import { tookOf } from './taskline';
+import { farOf, tookOf } from './taskline';
 
 const MOST_TURNING = 16; // each icon that turns has the whole picture painted anew in every frame
 
 /** What both ways to draw a graph are given. */
 export interface Drawn {
   scene: Scene;
-  tasks: TaskRunView[];
+  tasks: TaskState[];
   selected: string | null;
   label: string;
   /** Tasks that stand out, by index; null: all alike. */
@@ -91,6 +92,9 @@ export function GraphSvg(props: Drawn) {
   );
 }
 
+/** The bar at the bottom of a box: its middle line. */
+export const FAR = { x: 9, y: NODE.height - 4, width: NODE.width - 18, thick: 3 };
+
 const ORIGIN: Point = { x: 0, y: 0 };
 
 function edgeLook(lit: ReadonlySet<number> | null, searched: number, a: number, b: number): 'plain' | 'lit' | 'dim' {
@@ -108,7 +112,7 @@ export interface UnitHandlers {
 }
 
 interface NodeProps {
-  task: TaskRunView;
+  task: TaskState;
   at: Point;
   index: number;
   now: number;
@@ -122,7 +126,10 @@ interface NodeProps {
 const Node = memo(({ task, at, index, now, selected, current, dim, here, on }: NodeProps) => {
   const word = stateWord(task.state);
   const time = tookOf(task, now);
-  const more = time !== '' ? time : task.state === 'queued' && task.attempts > 0 ? trans.__('will retry') : '';
+  const told = progressOf(task);
+  const far = farOf(task);
+  // both in a narrow box: the duration without its seconds
+  const more = time !== '' ? (told === null ? time : time.replace(/ min \d+ s$/, ' min')) : task.state === 'queued' && task.attempts > 0 ? trans.__('will retry') : '';
   const classes = ['jp-wattle-node', `jp-mod-${task.state}`, selected && 'jp-mod-selected', current && 'jp-mod-current', dim && 'jp-mod-dim'];
   return (
     <g
@@ -132,7 +139,7 @@ const Node = memo(({ task, at, index, now, selected, current, dim, here, on }: N
       tabindex={here ? 0 : -1}
       data-spot={here ? '' : undefined}
       aria-pressed={selected}
-      aria-label={[task.task, word, time, task.reason].filter(Boolean).join(', ')}
+      aria-label={[task.task, word, far, time, task.reason].filter(Boolean).join(', ')}
       data-task={task.task}
       onClick={() => on.pick(index, null)}
       onMouseEnter={() => on.point(index, null)}
@@ -145,10 +152,13 @@ const Node = memo(({ task, at, index, now, selected, current, dim, here, on }: N
       <StateIcon state={task.state} x={11} y={15} />
       <text class="jp-wattle-name" x="36" y="20">{fitted(task.task, 18)}</text>
       <text class="jp-wattle-detail" x="36" y="36">
-        <tspan class="jp-wattle-word">{word}</tspan>
+        <tspan class="jp-wattle-word">{far !== '' && task.attempts > 1 ? '' : word}</tspan>
+        {far !== '' && <tspan class="jp-wattle-word">{task.attempts > 1 ? far : ` · ${far}`}</tspan>}
         {more !== '' && <tspan>{` · ${more}`}</tspan>}
         {task.attempts > 1 && <tspan>{` · #${task.attempts}`}</tspan>}
       </text>
+      {told !== null && <path class="jp-wattle-far-all" d={`M${FAR.x} ${FAR.y}h${FAR.width}`} />}
+      {told !== null && <path class="jp-wattle-far-done" d={`M${FAR.x} ${FAR.y}h${(FAR.width * told.fraction).toFixed(1)}`} />}
     </g>
   );
 });

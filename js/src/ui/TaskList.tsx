@@ -1,13 +1,16 @@
 import { useMemo, useState } from 'preact/hooks';
 import { clock, count, plainReason } from '../core/format';
+import { progressOf } from '../core/progress';
+import type { TaskState } from '../core/reduce';
 import { stateWord } from '../core/states';
 import { ALL_TASKS, chosen, inStates, type Choice, type Column } from '../core/tasktable';
 import type { StateName, TaskRunView } from '../core/wire';
 import { trans } from '../core/words';
+import { FarBar } from './Far';
 import { useNow, useOwnKeys, useWidth } from './hooks';
 import { Icon } from './Icon';
 import { StateIcon } from './StateIcon';
-import { tookOf } from './taskline';
+import { farOf, tookOf } from './taskline';
 import { VirtualRows } from './VirtualRows';
 
 const ROW = 26; // px
@@ -15,7 +18,7 @@ const FEW = 8; // tasks: with so few nobody needs to choose
 const ROOMY = 460; // px: room to say when it started
 
 interface Props {
-  tasks: TaskRunView[];
+  tasks: TaskState[];
   selected: string | null;
   onSelect: (task: string, byKey: boolean) => void;
 }
@@ -147,7 +150,7 @@ function Heads({ choice, choose, roomy }: ChoiceProps & { roomy: boolean }) {
 }
 
 interface RowProps {
-  task: TaskRunView;
+  task: TaskState;
   index: number;
   total: number;
   now: number;
@@ -157,6 +160,7 @@ interface RowProps {
 }
 
 function Row({ task, index, total, now, selected, roomy, onSelect }: RowProps) {
+  const told = progressOf(task);
   return (
     <div
       class={`jp-wattle-list-row jp-mod-${task.state}`}
@@ -173,7 +177,10 @@ function Row({ task, index, total, now, selected, roomy, onSelect }: RowProps) {
         {task.task}
         {task.reason !== '' && <span class="jp-wattle-list-reason">{plainReason(task.reason)}</span>}
       </span>
-      <span class="jp-wattle-list-word">{stateWord(task.state)}</span>
+      <span class="jp-wattle-list-word">
+        {[stateWord(task.state), farOf(task)].filter(Boolean).join(' ')}
+        {told !== null && <FarBar told={told} task={task.task} />}
+      </span>
       {roomy && <span class="jp-wattle-list-time jp-mod-start">{clock(task.started_at, now)}</span>}
       <span class="jp-wattle-list-time">{tookOf(task, now)}</span>
     </div>

@@ -1,11 +1,14 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Feed } from '../core/feed';
 import { bytes, duration, elapsed, plainReason } from '../core/format';
+import { percent, progressOf, timeLeft } from '../core/progress';
+import type { TaskState } from '../core/reduce';
 import { retryTaskOff, stateWord, stopTaskOff } from '../core/states';
 import type { LogStart } from '../core/loglink';
 import type { TaskRunDetail, TaskRunView, ValueView } from '../core/wire';
 import { trans } from '../core/words';
 import { Act, Problem, useActs, type Doing } from './Act';
+import { FarBar } from './Far';
 import { useNow } from './hooks';
 import { Log } from './Log';
 import { LogAttempts } from './LogAttempts';
@@ -26,7 +29,7 @@ export const BY_POINTER: Opened = { byKey: false, start: null };
 interface Props {
   feed: Feed | null;
   run: string;
-  task: TaskRunView;
+  task: TaskState;
   /** Why nothing may be done from here, or null. */
   readOnly: string | null;
   follow: boolean;
@@ -72,6 +75,7 @@ export function TaskPanel(props: Props) {
         <strong class="jp-wattle-panel-name" title={task.task}>{task.task}</strong>
         <span class={`jp-wattle-state jp-mod-${task.state}`}>{stateWord(task.state)}</span>
         {took !== null && task.state !== 'skipped' && <span class="jp-wattle-quiet">{duration(took)}</span>}
+        <Far task={task} since={history.find(one => one.id === task.attempt)?.started_at ?? task.started_at} now={now} />
         {known?.peak_rss != null && <span class="jp-wattle-quiet jp-wattle-memory" title={trans.__('Most memory that it used')}>{bytes(known.peak_rss)}</span>}
         <span class="jp-wattle-spring" />
         {history.length > 1 && <LogAttempts history={history} value={attempt} choose={choose} />}
@@ -91,6 +95,19 @@ export function TaskPanel(props: Props) {
         <p class="jp-wattle-empty">{feed === null ? trans.__('Logs need a connection to the server.') : trans.__('It has not been started yet: no log.')}</p>
       )}
     </section>
+  );
+}
+
+/** How far the task is, and when it will be done if it goes on like this; nothing where it does not say. */
+function Far({ task, since, now }: { task: TaskState; since: string | null; now: number }) {
+  const told = progressOf(task);
+  if (told === null) return null;
+  const words = [percent(told.fraction), told.text, timeLeft(told.fraction, elapsed(since, null, now) ?? 0)];
+  return (
+    <span class="jp-wattle-panel-far">
+      <FarBar told={told} task={task.task} />
+      <span class="jp-wattle-quiet">{words.filter(Boolean).join(' · ')}</span>
+    </span>
   );
 }
 
