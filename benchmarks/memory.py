@@ -37,7 +37,6 @@ MIB = 1 << 20
 class Held:
     """What a process holds in one ``state``, in MiB. ``most``: by place, what is more than in the state ``beside``."""
 
-    work: str
     state: str
     rss: float
     own: float
@@ -47,7 +46,7 @@ class Held:
     most: Mapping[str, float]
 
     def as_dict(self) -> dict[str, object]:
-        return {**asdict(self), "who": self.state, "median": self.own, "unit": "MiB"}
+        return {**asdict(self), "work": "its own", "who": self.state, "median": self.own, "unit": "MiB"}
 
 
 def run(options: Options) -> list[Held]:
@@ -134,8 +133,8 @@ def bare(options: Options) -> list[Held]:
         with watched(options, traced=traced) as found[traced]:
             settle(found[traced].server)
             found[traced].look("idle")
-    first = Held("start", "without the extension", memory.rss, memory.own, sum(places.values()) / MIB, 0.0, "", {})
-    idle = _held("start", "idle", found[False], found[True], first.state, places)
+    first = Held("without the extension", memory.rss, memory.own, sum(places.values()) / MIB, 0.0, "", {})
+    idle = _held("idle", found[False], found[True], first.state, places)
     say(first)
     say(idle)
     return [first, idle]
@@ -160,16 +159,16 @@ def compare(options: Options, scenario: Scenario, idle: Held) -> list[Held]:
             scenario(seen[traced])
     plain, counted = seen[False], seen[True]
     states = [state for state in plain.memory if state != "idle"]
-    found = [_held(states[0], state, plain, counted, idle.state, counted.places["idle"]) for state in states]
+    found = [_held(state, plain, counted, idle.state, counted.places["idle"]) for state in states]
     for held in found:
         say(held)
     return found
 
 
-def _held(work: str, state: str, plain: Watched, counted: Watched, beside: str, before: Mapping[str, int]) -> Held:
+def _held(state: str, plain: Watched, counted: Watched, beside: str, before: Mapping[str, int]) -> Held:
     memory, places = plain.memory[state], counted.places[state]
     return Held(
-        work=work, state=state, rss=memory.rss, own=memory.own, objects=sum(places.values()) / MIB,
+        state=state, rss=memory.rss, own=memory.own, objects=sum(places.values()) / MIB,
         keeper=plain.keeper[state], beside=beside, most=more_than(before, places),
     )  # fmt: skip
 

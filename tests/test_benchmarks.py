@@ -137,6 +137,19 @@ def test_a_curve_that_bends_is_said_to_bend() -> None:
     assert len(list(picture.iter("{http://www.w3.org/2000/svg}polyline"))) == 2
 
 
+def test_a_benchmark_may_have_a_table_and_a_picture_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    page = tmp_path / "page.md"
+    page.write_text("<!-- bench:growth -->\n<!-- end of bench:growth -->\n")
+    monkeypatch.setattr(report, "PAGES", (page,))
+    rows = [growth.Curve("one run", "A store with n runs", "runs", "ms", ((10, 1.0), (100, 2.0))).as_dict()]
+    about = dict.fromkeys(("at", "cores", "cpu", "memory_gib", "kernel", "file_system", "python", "load"), "m")
+    report.save("growth", growth.TITLE, growth.NOTE, rows, about, growth.LOOK)
+    assert "| A store with n runs: one run | 10 runs | 1 ms | 100 runs | 2 ms | 0.30 |  |" in page.read_text()
+    assert growth.LOOK.how in page.read_text()
+    assert "polyline" in (tmp_path / "growth.svg").read_text()
+
+
 @pytest.mark.parametrize(
     ("log", "points"),
     [(True, [(12.0, 0.4), (900.0, 70.0)]), (False, [(0.5, -3.0), (7.0, 130.0)]), (False, [(1.0, 0.0)])],
