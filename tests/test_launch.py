@@ -253,3 +253,48 @@ def test_the_runner_is_told_what_to_call_and_of_which_kind_inputs_are(left: Left
 def test_a_call_in_another_folder_finds_modules_beside_the_notebook(own: str | None, path: str | None) -> None:
     workflow = calling(inputs={}, **({"working_dir": own} if own else {}))
     assert env(workflow, {"PYTHONPATH": "/lib/x"})["PYTHONPATH"] == (path or "/lib/x")
+
+
+LIMIT = "and Linux takes 131,071 at most"
+
+
+@pytest.mark.parametrize(
+    ("workflow", "outputs", "words"),
+    [
+        (one("echo {{ x }}", {"x": "é" * 70_000}), {}, "the command of a has 140,007 bytes"),
+        (one(["echo", "y" * 131_072]), {}, "argument 1 of the command of a has 131,072 bytes"),
+        (one("true", env={"BIG": "y" * 131_070}), {}, "the variable BIG of a has 131,074 bytes"),
+    ],
+)
+def test_what_no_program_can_be_started_with_is_named_with_its_size(
+    workflow: Workflow, outputs: dict[str, Json], words: str
+) -> None:
+    with pytest.raises(InvalidRequest) as told:
+        launch.check_sizes(workflow.tasks["a"], argv(workflow, outputs), env(workflow, outputs=outputs))
+    assert str(told.value).startswith(f"{words}, {LIMIT}; ")
+    assert not launch.is_plain(workflow, workflow.tasks["a"])
+
+
+def test_an_input_that_is_too_long_for_a_variable_is_named_with_the_cure() -> None:
+    tasks = {
+        "rows": {"run": "true", "outputs": ["all"]},
+        "b": {"run": "true", "inputs": {"x": "rows/all"}},
+    }
+    workflow = spec.load({"name": "w", "working_dir": "/", "tasks": tasks})
+    with pytest.raises(
+        InvalidRequest, match=r"^the input x \(rows/all\) of b has 200,017 bytes, and .*leave it as a file"
+    ):
+        launch.check_sizes(workflow.tasks["b"], [], env(workflow, outputs={"rows/all": "y" * 200_002}))
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_the_longest_that_is_let_through_is_the_longest_that_starts(more: int) -> None:
+    workflow = one(["/bin/true", "y" * (launch.LONGEST + more)])
+    if more:
+        with pytest.raises(InvalidRequest):
+            launch.check_sizes(workflow.tasks["a"], argv(workflow), {})
+        with pytest.raises(OSError, match="too long"):
+            subprocess.run(argv(workflow), check=True)
+    else:
+        launch.check_sizes(workflow.tasks["a"], argv(workflow), {})
+        subprocess.run(argv(workflow), check=True)

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from wattle_jupyter import template
-from wattle_jupyter.errors import Conflict
+from wattle_jupyter.errors import Conflict, InvalidRequest
 from wattle_jupyter.model import Call, Json, Left, Task, Workflow
 
 RUNNER = posixpath.join(posixpath.dirname(__file__), "task.py")
@@ -19,6 +19,10 @@ SECRET_PREFIXES = ("JUPYTERHUB_", "JPY_", "JUPYTER_TOKEN", "CONFIGPROXY_", "WATT
 
 INTERPRETERS = {".py": "", ".R": "Rscript", ".r": "Rscript", ".sh": "bash"}
 """What runs a script of this suffix; Python is the interpreter of the kernel that defined the workflow."""
+
+
+LONGEST = (128 << 10) - 1
+"""Bytes that Linux lets one argument have, or one variable with its name."""
 
 
 def working_dir(workflow: Workflow, task: Task) -> str:
@@ -82,11 +86,45 @@ def argv(workflow: Workflow, task: Task, values: Values, script: str | None) -> 
 
 
 def is_plain(workflow: Workflow, task: Task) -> bool:
-    """Is there nothing in this task that a value could be missing for?"""
+    """Is there nothing in this task that a value could be missing for, and nothing that could be too long?"""
     words = task.run if isinstance(task.run, tuple) else (task.run,)
     if task.inputs or task.call is not None:
         return False
-    return not any("{{" in text for text in (*words, *workflow.env.values(), *task.env.values()))
+    texts = (*words, *workflow.env.values(), *task.env.values())
+    return not any("{{" in text or len(text) > LONGEST // 5 for text in texts)
+
+
+def check_sizes(task: Task, words: Sequence[str], env: Mapping[str, str]) -> None:
+    """Raises InvalidRequest, with what is too long and the cure, for what no program can be started with."""
+    for number, word in enumerate(words):
+        if (size := _bytes(word)) > LONGEST:
+            what = "the command" if isinstance(task.run, str) else f"argument {number} of the command"
+            raise InvalidRequest(
+                f"{what} of {task.name} has {size:,} bytes, and Linux takes {LONGEST:,} at most; "
+                "pass what is long as a file, or as an input that a task leaves as one"
+            )
+    for name, text in env.items():
+        if (size := _bytes(f"{name}={text}")) > LONGEST:
+            raise InvalidRequest(
+                f"{_meant(task, name)} has {size:,} bytes, and Linux takes {LONGEST:,} at most; {_CURE}"
+            )
+
+
+_CURE = "leave it as a file (`outputs: {x: x.json}`), or have a Python function return it, and pass that"
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode("utf-8", "surrogateescape"))
+
+
+def _meant(task: Task, name: str) -> str:
+    """What people call the thing that travels in a variable."""
+    if name == "WATTLE_CALL":
+        return f"what {task.name} is called with (its params)"
+    taken = {
+        f"WATTLE_INPUT_{key.upper()}": f"the input {key} ({ref}) of {task.name}" for key, ref in task.inputs.items()
+    }
+    return taken.get(name, f"the variable {name} of {task.name}")
 
 
 def interpreter(workflow: Workflow, script: str, path: str) -> list[str]:

@@ -37,8 +37,8 @@ class Launcher:
         if launch.is_plain(live.workflow, task):
             return
         values = launch.Values(live.run.params, live.values, self._objects_path)
-        launch.argv(live.workflow, task, values, live.run.scripts.get(task.name))
-        launch.environment(live.workflow, task, values, {}, {})
+        words = launch.argv(live.workflow, task, values, live.run.scripts.get(task.name))
+        launch.check_sizes(task, words, launch.environment(live.workflow, task, values, {}, {}))
 
     def describe(
         self, workflow: Workflow, task: Task, live: LiveRun | None, attempt: Attempt | None
