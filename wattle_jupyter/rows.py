@@ -133,7 +133,7 @@ def to_run(row: Sequence[Any], snapshot: Mapping[str, Any] | None = None) -> tup
 
 def _make_run(found: dict[str, Any], only: str | None, snapshot: Mapping[str, Any] | None) -> Run:
     for column in ("params", "scripts", "given"):
-        found[column] = json.loads(found[column])
+        found[column] = {} if found[column] == "{}" else json.loads(found[column])  # most are: lists have many runs
     found["given"] = {ref: Left(*left) for ref, left in found["given"].items()}
     found["state"] = State(found["state"])
     snapshot_id = found.pop("workflow_id")

@@ -21,9 +21,12 @@ def stamp(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
+_NONE = dict.fromkeys((s.value for s in State), 0)
+
+
 def count(states: Iterable[str]) -> dict[str, int]:
     """How many of these are in each state."""
-    counts = dict.fromkeys((s.value for s in State), 0)
+    counts = _NONE.copy()
     for state in states:
         if state in counts:  # a disk may change a letter
             counts[state] += 1
