@@ -178,6 +178,22 @@ def test_a_websocket_reaches_the_owner(pair: tuple[ServerProcess, ServerProcess]
         assert json.loads(page.recv())["type"] == "problem"
 
 
+def test_how_far_a_task_is_reaches_who_watches_at_a_follower(
+    pair: tuple[ServerProcess, ServerProcess], tmp_path: Path
+) -> None:
+    owner, follower = pair
+    run = owner.run({"a": f"echo ::wattle progress=3/8::; while [ ! -e {tmp_path}/go ]; do sleep 0.05; done"})
+    url = f"ws://127.0.0.1:{follower.port}/wattle/api/events/ws"
+    with contextlib.closing(websocket.create_connection(url, header=dict(follower.credentials), timeout=20)) as page:
+        page.send(json.dumps({"type": "watch", "runs": [run]}))
+        while (told := json.loads(page.recv()))["type"] != "progress":
+            pass
+    assert told["tasks"]["a"]["text"] == "3/8"
+    assert follower.get(f"runs/{run}")["progress"] == told["tasks"]
+    (tmp_path / "go").touch()
+    owner.ended(run)
+
+
 @pytest.mark.parametrize("origin", ["https://evil.example", "null"])
 def test_a_foreign_page_reaches_nobody(pair: tuple[ServerProcess, ServerProcess], origin: str) -> None:
     _, follower = pair
