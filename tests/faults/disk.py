@@ -75,10 +75,10 @@ def levels(number: int, most: int = 240 << 10) -> list[int]:
     return [int(most * (n / max(1, number - 1)) ** 2) // 4096 * 4096 for n in range(number)]
 
 
-def play(folder: Path, number: int = LEVELS, megabytes: int = 8) -> Figures:
+def play(folder: Path, number: int = LEVELS) -> Figures:
     """At each level: fill the disk in the middle of a run, submit another one, look, free the disk, wait."""
     store, figures = folder / "store", Figures()
-    with small_disk(store, megabytes):
+    with small_disk(store, 8 + 2 * number):  # what is accepted at each level takes room for good
         server, work, ballast = Patient(folder / "home", store), Work(folder), Ballast(store)
         server.launch_here()
         try:
