@@ -48,7 +48,9 @@ def test_outside_of_a_task_nothing_is_said(monkeypatch: pytest.MonkeyPatch, caps
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize(("value", "total"), [("3", 8), (None, None), (float("nan"), None), (3, float("inf")), (True, 2)])
+@pytest.mark.parametrize(
+    ("value", "total"), [("3", 8), (None, None), (float("nan"), None), (3, float("inf")), (True, 2)]
+)
 def test_what_is_no_number_is_refused(value: Any, total: Any) -> None:
     with pytest.raises(InvalidRequest, match=r"takes numbers.*progress\(3, 8\)"):
         passing.progress(value, total)
