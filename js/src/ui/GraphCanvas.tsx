@@ -228,7 +228,7 @@ function drawState(context: CanvasRenderingContext2D, ink: Ink, state: StateName
     context.fillStyle = ink('ink');
     const task = many ? undefined : tasks[members[0]!];
     const far = task === undefined ? '' : farOf(task);
-    context.fillText(many ? `${fitted(name, 14)} × ${members.length}` : fitted(name, far === '' ? 20 : 14), box.x + 24, box.y + 28);
+    context.fillText(many ? `${fitted(name, 14)} × ${members.length}` : fitted(name, far === '' ? 20 : 10), box.x + 24, box.y + 28);
     if (task !== undefined && far !== '') drawFar(context, ink, task, far, box);
   }
 }
