@@ -145,15 +145,18 @@ def test_a_table_of_runs_fits_into_the_terminal(engine: EngineProcess, tmp_path:
 
 
 WAIT = """
-import sys
+import pathlib, sys, threading
 from wattle_jupyter.run import attach
-print(attach("last").wait().status)
+run = attach("last")
+threading.Timer(0.5, pathlib.Path(sys.argv[1]).touch).start()
+print(run.wait().status)
 """
 
 
 def test_waiting_in_a_script_shows_a_bar_in_a_terminal(engine: EngineProcess, tmp_path: Path) -> None:
-    engine.run({"a": "sleep 0.5"}, "bar")
-    said, code = in_terminal([sys.executable, "-c", WAIT], engine, tmp_path, 80)
+    go = tmp_path / "go"
+    engine.run({"a": f"while [ ! -e {go} ]; do sleep 0.05; done"}, "bar")
+    said, code = in_terminal([sys.executable, "-c", WAIT, str(go)], engine, tmp_path, 80)
     assert code == 0
     assert "1/1 done" in said or "0/1 done" in said
     assert said.rstrip().endswith("completed")
