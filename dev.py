@@ -63,7 +63,7 @@ NOTEBOOKS = ROOT / "notebooks"
 QUICKSTART = NOTEBOOKS / "01_quickstart.ipynb"
 NODE_FLOOR = (20, 19)
 CHROMIUM = ("apt-get", "install", "-y", "--no-install-recommends", "chromium", "fonts-dejavu-core", "fonts-liberation")
-FAULT_TOOLS = ("strace", "faketime")
+TOOLS = {"strace": "strace", "faketime": "faketime", "rg": "ripgrep"}  # program → package of Debian
 EXTRAS = {
     "demo": {"lab", "examples"},
     "lab": {"lab", "examples"},
@@ -535,7 +535,7 @@ def phases(arguments: argparse.Namespace, *, browser: bool) -> list[Phase]:
 
 def test(arguments: argparse.Namespace) -> int:
     set_up("test")
-    ensure_fault_tools()
+    ensure_tools()
     problem = browser_problem()
     if problem and os.environ.get("CI") == "true":
         raise Stop(f"{problem}\n(CI=true: a missing browser is a failure)")
@@ -577,7 +577,7 @@ def end_serve(store: Path) -> None:
 def chaos(arguments: argparse.Namespace) -> int:
     """Exit code 1 if a promise was broken, or a mutant of the protocol was not caught."""
     set_up("chaos")
-    ensure_fault_tools()
+    ensure_tools()
     words = list(arguments.parts)
     words += [f"--{name}" for name in ("short", "mutants") if getattr(arguments, name)]
     for name in ("minutes", "kills", "seed"):
@@ -585,11 +585,11 @@ def chaos(arguments: argparse.Namespace) -> int:
     return run(PYTHON, "-m", "survival", *words, cwd=ROOT / "tests")
 
 
-def ensure_fault_tools() -> None:
+def ensure_tools() -> None:
     """What cannot be had is said, here and by the tests that need it."""
-    if missing := [name for name in FAULT_TOOLS if shutil.which(name) is None]:
+    if missing := [package for program, package in TOOLS.items() if shutil.which(program) is None]:
         try:
-            install_debian(*missing, why=f"faults and crash points are made with {', '.join(missing)}")
+            install_debian(*missing, why=f"{', '.join(missing)}: faults are made, and big logs searched, with it")
         except Stop as problem:
             say(str(problem))
 
@@ -597,7 +597,7 @@ def ensure_fault_tools() -> None:
 def faults(arguments: argparse.Namespace) -> int:
     """Exit code 1 if something did not hold. What a machine cannot make is said, and left out."""
     set_up("faults")
-    ensure_fault_tools()
+    ensure_tools()
     return run(PYTHON, "-m", "faults", *arguments.names, cwd=ROOT / "tests")
 
 
