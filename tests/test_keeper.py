@@ -411,6 +411,22 @@ def test_bytes_go_from_the_fifo_to_the_log(tmp_path: Path, make_pipe: Callable[.
     assert (tmp_path / "log").read_bytes() == b"a\0\xffb"
 
 
+@pytest.mark.parametrize("splice", [True, False])
+def test_nothing_is_taken_out_of_the_fifo_before_there_is_a_log(
+    tmp_path: Path, make_pipe: Callable[..., Pipe], splice: bool
+) -> None:
+    """A keeper that is killed, or cannot make the log, has lost nothing."""
+    pipe = make_pipe(splice=splice)
+    os.write(pipe.fifo, b"first")
+    (tmp_path / "log").symlink_to("/nowhere")
+    with pytest.raises(OSError, match="symbolic links"):
+        pipe.move(1.0)
+    (tmp_path / "log").unlink()
+    next_one = make_pipe(splice=splice)
+    assert next_one.move(1.0) == 5
+    assert (tmp_path / "log").read_bytes() == b"first"
+
+
 def test_a_new_keeper_goes_on_where_the_log_ends(tmp_path: Path, make_pipe: Callable[..., Pipe]) -> None:
     (tmp_path / "log").write_bytes(b"before")
     pipe = make_pipe()

@@ -8,6 +8,7 @@ import fcntl
 import os
 import selectors
 import struct
+import termios
 import time
 from collections.abc import Callable
 
@@ -83,7 +84,11 @@ class Pipe:
         return count
 
     def _move(self) -> int:
-        if self._splice and not self._unwritten and self.log >= 0:
+        if self.log < 0:  # before anything is taken out of the FIFO: this process may be killed at any moment
+            if not _waiting(self.fifo):
+                return 0
+            self._create_log()
+        if self._splice and not self._unwritten:
             try:
                 return os.splice(self.fifo, self.log, _MOST, flags=_NONBLOCK)
             except OSError as error:
@@ -92,8 +97,6 @@ class Pipe:
                 self._splice = False  # this file system cannot
         if not self._unwritten:
             self._unwritten = os.read(self.fifo, _MOST)
-        if self.log < 0:
-            self._create_log()
         count = os.write(self.log, self._unwritten)
         self._unwritten = self._unwritten[count:]
         return count
@@ -175,6 +178,12 @@ class Pipe:
             if getattr(self, name) >= 0:
                 os.close(getattr(self, name))
                 setattr(self, name, -1)
+
+
+def _waiting(fifo: int) -> int:
+    """Bytes that can be read."""
+    (count,) = struct.unpack("i", fcntl.ioctl(fifo, termios.FIONREAD, bytes(4)))
+    return int(count)
 
 
 def unwritable(error: OSError) -> str:
