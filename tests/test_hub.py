@@ -161,6 +161,13 @@ def heard_again(member: Member, since: datetime, seconds: float) -> None:
     until(lambda: heard(member) > since + timedelta(seconds=seconds))
 
 
+def silent(member: Member, *, while_hearing: Member) -> bool:
+    """Does the hub hear nothing of the one server in four seconds of the other's activity?"""
+    quiet = heard(member)
+    heard_again(while_hearing, heard(while_hearing), 4)
+    return heard(member) == quiet
+
+
 def work(member: Member, gate: Path) -> str:
     run = member.run({"t": {"run": f"while [ ! -e {gate} ]; do sleep 0.1; done"}})
     member.running(run, "t")
@@ -172,10 +179,6 @@ def test_the_hub_hears_of_a_server_only_while_work_is_pending_there(ada: Member,
     gates = {member: member.home / "gate-2" for member in (ada, bob)}
     for busy, idle in ((ada, bob), (bob, ada)):
         run = work(busy, gates[busy])
-        began = heard(busy)
-        heard_again(busy, began, 4)  # what was asked of the other is over
-        quiet = heard(idle)
-        heard_again(busy, began, 8)
-        assert heard(idle) == quiet
+        until(lambda busy=busy, idle=idle: silent(idle, while_hearing=busy))  # what was asked of it before is over
         gates[busy].touch()
         assert busy.ended(run)["state"] == "completed"
