@@ -76,7 +76,6 @@ MUTANTS = (
             ),
         ],
         SEQUENCES,
-        short=True,
     ),
     Mutant(
         "several transactions",
@@ -101,7 +100,6 @@ MUTANTS = (
             ),
         ],
         _KEEPER,
-        short=True,
     ),
     Mutant("claim does not exclude", _REPLACED, {"keeper": 3, "both": 1}, kills=20),
     Mutant(
@@ -120,7 +118,6 @@ MUTANTS = (
             )
         ],
         _KEEPER,
-        short=True,
     ),
     Mutant(
         "lock not inherited",
@@ -138,7 +135,6 @@ MUTANTS = (
         "log from its start",
         [("host/pipes.py", "os.lseek(self.log, 0, os.SEEK_END)", "os.lseek(self.log, 0, os.SEEK_SET)")],
         _KEEPER,
-        short=True,
     ),
     Mutant(
         "pipe not held",
