@@ -514,9 +514,9 @@ class Protocol(RuleBasedStateMachine):
 
     @invariant()
     def only_the_newest_owner_is_obeyed(self) -> None:
-        for wire in self.stale:
-            owned = self.server is not None and self.server.owns
-            assert not (owned and wire.open and wire in self.wires), "an owner that was replaced is listened to"
+        """One that was replaced before it owned this keeper may stay connected: it has no say."""
+        if self.keeper is not None and self.server is not None and self.server.owns:
+            assert self.keeper.desk._owner not in self.stale, "an owner that was replaced is listened to"
 
     @invariant()
     def verdicts_are_on_disk(self) -> None:
@@ -525,14 +525,23 @@ class Protocol(RuleBasedStateMachine):
             if row.state in ("never_started", "lost"):
                 assert self._verdict(row) in (row.state, "gone"), f"{row}: its record says {self._verdict(row)}"
 
+    @invariant()
+    def exits_are_on_disk(self) -> None:
+        """So that whoever comes next can tell them again."""
+        for row in self.database.rows.values():
+            if row.state in ("completed", "failed"):
+                assert {"exit", "gone"} & set(self._said(row)), f"{row}: its record says {self._said(row)}"
+
     def _verdict(self, row: Row) -> str:
+        return (self._said(row) or ["nothing"])[-1]
+
+    def _said(self, row: Row) -> list[str]:
         folder = self.folder / "attempts" / row.id
         if not folder.exists():
-            return "gone"  # by a power cut
+            return ["gone"]  # by a power cut
         path = folder / "record"
         lines = parse(path.read_bytes())[0] if path.exists() else []
-        kinds = [line.get("verdict", line["k"]) for line in lines]
-        return kinds[-1] if kinds else "nothing"
+        return [line.get("verdict", line["k"]) for line in lines]
 
     @invariant()
     def rows_say_what_happened(self) -> None:
