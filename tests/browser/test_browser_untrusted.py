@@ -11,7 +11,7 @@ from playwright.sync_api import Request, WebSocket, expect
 
 Open = Callable[..., Notebook]
 
-MAY_SAY = ('{"type":"since"', '{"type":"subscribe"', '{"type":"unsubscribe"')
+MAY_SAY = ('{"type":"since"', '{"type":"subscribe"', '{"type":"unsubscribe"', '{"type":"watch"')
 DISTRUST = "The notebook is not trusted: run the cell or trust the notebook first"
 
 
