@@ -76,6 +76,7 @@ MUTANTS = (
             ),
         ],
         SEQUENCES,
+        short=True,
     ),
     Mutant(
         "several transactions",
@@ -106,7 +107,6 @@ MUTANTS = (
         "no tombstone",
         [("host/judge.py", "            Record.publish(dir_fd, line).close()", "            pass")],
         {"both": 1},
-        short=True,
     ),
     Mutant(
         "living called lost",
