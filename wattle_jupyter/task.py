@@ -210,7 +210,7 @@ def _notebook_text(kind: type[BaseException], error: BaseException, trace: types
     try:
         from IPython.core.ultratb import FormattedTB  # noqa: PLC0415  only now: it takes its time
 
-        theme = "NoColor" if os.environ.get("NO_COLOR") else "Linux"
+        theme = "NoColor" if os.environ.get("NO_COLOR") else "Neutral"  # legible on dark and on light
         named = "theme_name" if "theme_name" in inspect.signature(FormattedTB.__init__).parameters else "color_scheme"
         made: Any = FormattedTB(  # type: ignore[no-untyped-call]  # it has no types
             mode="Context", **{named: theme.lower() if named == "theme_name" else theme}
