@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks import dags, machine, pairing
 from benchmarks.pairing import Row
 from benchmarks.workshop import Options
-from wattle_jupyter import library, spec
+from wattle_jupyter import spec
 from wattle_jupyter.model import Run
 from wattle_jupyter.statemachine import Limits, StateMachine
 from wattle_jupyter.store import Store
@@ -70,10 +70,9 @@ async def measure(folder: Path, count: int, reads: float) -> float:
 async def begin(store: Store, count: int) -> tuple[StateMachine, str]:
     """A run with 100 attempts that have started, committed."""
     workflow = spec.load(dags.spec(dags.independent(count), "bench", Path("/")))
-    row, _ = await library.save(store, spec.dump(workflow), spec.digest(workflow), time.time(), named=False)
     machine_ = StateMachine(Limits(slots=_IN_FLIGHT), ids=lambda: uuid.uuid4().hex)
     run = Run(
-        id=uuid.uuid4().hex, workflow=workflow.name, workflow_hash=spec.digest(workflow), snapshot={}, snapshot_id=row,
+        id=uuid.uuid4().hex, workflow=workflow.name, workflow_hash=spec.digest(workflow), snapshot=spec.dump(workflow),
         params={}, mode=workflow.mode, priority=workflow.priority, user="bench", cause="api", scripts={}, only=None,
         given={},
     )  # fmt: skip

@@ -12,7 +12,6 @@ from fake_executor import FakeExecutor, World
 from wattle_jupyter import history, liverun, spec
 from wattle_jupyter.change import Change, Draft, Request
 from wattle_jupyter.errors import Conflict, NotFound
-from wattle_jupyter.library import save
 from wattle_jupyter.liverun import LiveRun
 from wattle_jupyter.model import Attempt, AttemptState, Left, Run, State, Value
 from wattle_jupyter.paging import PageQuery
@@ -24,9 +23,8 @@ TASKS = {"a": {"run": "true", "outputs": {"n": "rows", "m": "rows"}}, "b": {"run
 async def keep(store: Store, id: str, name: str = "w", at: float = 1.0, **columns: Any) -> LiveRun:
     """A run in the store, its first task completed by its second attempt."""
     workflow = spec.load({"name": name, "tasks": TASKS, "working_dir": "/", "params": {"p": 1}})
-    row, _ = await save(store, spec.dump(workflow), spec.digest(workflow), at, named=False)
     fields: dict[str, Any] = {
-        "id": id, "workflow": name, "workflow_hash": "h", "snapshot": spec.dump(workflow), "snapshot_id": row,
+        "id": id, "workflow": name, "workflow_hash": "h", "snapshot": spec.dump(workflow),
         "params": {"p": [1]}, "mode": "dependency", "priority": "low", "user": "ada", "created_at": at,
         "state": State.RUNNING,
     }  # fmt: skip

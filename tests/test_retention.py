@@ -11,9 +11,11 @@ import pytest
 from coroutines import asynchronous
 from processes import EngineProcess, until
 
-from wattle_jupyter import spec
+from wattle_jupyter import retention, spec
+from wattle_jupyter.change import Change
 from wattle_jupyter.engine import Engine
 from wattle_jupyter.errors import WattleError
+from wattle_jupyter.model import Event
 from wattle_jupyter.retention import DAY
 from wattle_jupyter.settings import Settings
 
@@ -143,6 +145,30 @@ async def test_what_was_brought_back_before_its_turn_stays(tmp_path: Path, scrat
     assert await engine.retention._purge([run]) == 0
     assert len(list((scratch_store / "attempts").iterdir())) == 1
     assert await engine.store.all("SELECT count(*) FROM event WHERE run = ?", (run,)) != [(0,)]
+    await engine.close()
+
+
+@asynchronous
+async def test_a_run_starts_though_its_definition_is_deleted_just_then(tmp_path: Path, scratch_store: Path) -> None:
+    engine = await Engine.open(Settings(), scratch_store, environ={"PATH": "/usr/bin:/bin"})
+    flow = spec.load({"name": "w", "working_dir": str(tmp_path), "tasks": {"t": {"run": "true"}}})
+    store, commit = engine.store, engine.store.commit
+
+    async def commit_afterwards(change: Change) -> list[Event]:
+        await store.write(lambda db: retention._delete(db, runs))
+        return await commit(change)
+
+    runs: list[str] = []
+    store.commit = commit_afterwards  # type: ignore[method-assign]
+    for _ in range(3):
+        run = await engine.scheduler.submit(flow, user="ada")
+        while engine.scheduler.pending:
+            await asyncio.sleep(0.02)
+        assert (await engine.scheduler.detail(run))["state"] == "completed"
+        await engine.retention.delete(run)
+        runs.append(run)
+    assert await store.all("SELECT id FROM run") == [(runs[-1],)]
+    assert engine.scheduler.trouble is None
     await engine.close()
 
 

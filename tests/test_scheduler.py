@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import functools
 import logging
 import random
@@ -23,6 +24,7 @@ from hypothesis import strategies as st
 from wattle_jupyter import history, outbox, outputs, scheduler, spec, statemachine
 from wattle_jupyter.change import Change
 from wattle_jupyter.errors import Conflict, NotFound, SpecError, StoreUnavailable, TooManyRuns, Unavailable
+from wattle_jupyter.library import Recipe
 from wattle_jupyter.model import Event, Workflow
 from wattle_jupyter.scheduler import Scheduler
 from wattle_jupyter.statemachine import Limits
@@ -94,7 +96,7 @@ class Server:
         await self.crash()
         await self.open()
 
-    async def submit(self, wanted: Workflow | None = None, **extra: Any) -> str:
+    async def submit(self, wanted: Workflow | Recipe | None = None, **extra: Any) -> str:
         return await self.scheduler.submit(wanted or workflow(), user="ada", **extra)
 
     async def state(self, run: str) -> str:
@@ -337,6 +339,22 @@ async def test_a_key_starts_one_run_when_the_repeat_comes_while_the_first_is_bei
         first = await server.submit(key="k")
         assert await repeats[0] == first
         assert server.scheduler.trouble is None
+
+
+@asynchronous
+async def test_a_repeat_is_answered_though_the_disk_says_something_else_by_now(tmp_path: Path) -> None:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    wanted = workflow(working_dir=str(folder))
+    async with Server(tmp_path / "store", World()) as server:
+        run = await server.submit(wanted, key="k")
+        folder.rmdir()
+        assert await server.submit(wanted, key="k") == run
+        for key in (None, "other"):
+            with pytest.raises(SpecError, match="no folder"):
+                await server.submit(wanted, key=key)
+        with pytest.raises(Conflict, match="another request"):
+            await server.scheduler.cancel(run, "ada", key="k")
 
 
 @asynchronous
@@ -890,6 +908,61 @@ def test_whatever_happens_and_whenever_the_server_is_killed_no_promise_is_broken
             await asyncio.gather(*story.asked, return_exceptions=True)
 
     asyncio.run(asyncio.wait_for(play(), 60))
+
+
+@asynchronous
+async def test_a_new_run_and_its_definition_are_one_transaction(tmp_path: Path) -> None:
+    async with Server(tmp_path, World(), max_active_runs=0) as server:
+        write, writes = server.store.write, list[list[Any]]()
+
+        async def counted(transaction: Any) -> Any:
+            result = await write(transaction)
+            sql = "SELECT (SELECT count(*) FROM workflow), (SELECT max(version) FROM workflow), count(*) FROM run"
+            writes.append(await server.store.all(sql))
+            return result
+
+        server.store.write = counted  # type: ignore[method-assign]
+        for _ in range(3):
+            await server.submit(workflow(), key=f"k{len(writes)}")
+        assert writes == [[(1, None, n)] for n in (1, 2, 3)]
+
+
+@asynchronous
+async def test_a_stored_workflow_is_read_and_put_into_words_once_for_all_its_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Server(tmp_path, World()) as server:
+        await server.scheduler.define(workflow())
+        first = await server.submit(await server.scheduler.recipe("w"))
+        seen = list[int]()
+        for name in ("restore", "dump", "digest_of"):
+            monkeypatch.setattr(spec, name, functools.partial(seen_in, seen, getattr(spec, name)))
+        again = await server.submit(await server.scheduler.recipe("w"))
+        assert first != again
+        assert seen == []
+
+
+@asynchronous
+async def test_what_runs_of_a_workflow_share_is_changed_by_none_of_them(tmp_path: Path) -> None:
+    tasks = {"a": {"run": "echo {{ p }}", "env": {"X": "1"}, "retries": 1}, "b": {"run": "true", "needs": ["a"]}}
+    async with Server(tmp_path, World()) as server:
+        await server.scheduler.define(workflow(tasks, params={"p": {"deep": [1]}}, env={"Y": "2"}))
+        recipe = await server.scheduler.recipe("w")
+        before = copy.deepcopy(recipe)
+        one = await server.submit(recipe)
+        two = await server.submit(recipe, params={"p": 2}, only=["b"])
+        await server.scheduler.cancel(two, "ada")
+        await server.end("b", code=143)
+        await server.end("a", code=1)
+        await server.end("a", code=1)
+        assert await server.ended(one) == "failed"
+        await server.scheduler.retry(one, None)
+        await server.end("a")
+        await server.end("b")
+        assert await server.ended(one) == "completed"
+        assert await server.scheduler.recipe("w") is recipe
+        assert recipe == before
+        assert spec.digest_of(recipe.form) == recipe.digest == spec.digest(recipe.workflow)
 
 
 @asynchronous

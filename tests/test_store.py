@@ -41,11 +41,10 @@ WORKFLOW = spec.load({"name": "w", "tasks": {"a": {"run": "true"}, "b": {"run": 
 
 
 async def new_run(store: Store, **columns: Any) -> LiveRun:
-    """A run that is not in the store yet; its definition is."""
-    row, _ = await library.save(store, spec.dump(WORKFLOW), spec.digest(WORKFLOW), 1.0, named=False)
+    """A run that is not in the store yet."""
     fields: dict[str, Any] = {
         "id": new_id(), "workflow": "w", "workflow_hash": spec.digest(WORKFLOW), "snapshot": spec.dump(WORKFLOW),
-        "snapshot_id": row, "params": {}, "mode": "dependency", "priority": "normal", "user": "ada",
+        "params": {}, "mode": "dependency", "priority": "normal", "user": "ada",
     }  # fmt: skip
     return liverun.create(Run(**fields | columns), WORKFLOW, iter(new_id, None))
 
@@ -288,7 +287,7 @@ async def test_events_are_numbered_without_gaps_in_the_order_of_the_commits_over
     drafts = [[Draft(None, "workflow.changed", {"name": f"{i}.{j}"}) for j in range(i % 4)] for i in range(40)]
     changes = [Change(at=float(i), events=d) for i, d in enumerate(drafts)]
     numbered = await asyncio.gather(*(store.commit(change) for change in changes[:20]))
-    _, event = await library.save(store, spec.dump(WORKFLOW), "hash", 1.0, named=True)
+    _, event = await library.save(store, spec.dump(WORKFLOW), "hash", 1.0)
     await store.close()
     store = await Store.open(tmp_path)
     numbered += await asyncio.gather(*(store.commit(change) for change in changes[20:]))

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import uuid
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wattle_jupyter import jsontext
-from wattle_jupyter.aside import turns
+from wattle_jupyter import definitions, jsontext, spec
+from wattle_jupyter.aside import aside
 from wattle_jupyter.errors import NotFound
 from wattle_jupyter.model import Event, Json, Workflow
 from wattle_jupyter.paging import PageQuery, pagination
-from wattle_jupyter.spec import restore
 from wattle_jupyter.store import Store
 from wattle_jupyter.view import stamp
 from wattle_jupyter.wire import Pagination, WorkflowSummary
@@ -48,42 +47,105 @@ class Definition:
 
     def workflow(self) -> Workflow:
         """What it defines. A thousand tasks take 20 ms."""
-        return restore(jsontext.decode(self.text))
+        return spec.restore(jsontext.decode(self.text))
 
 
-async def save(
-    store: Store, spec: dict[str, Json], digest: str, now: float, *, named: bool
-) -> tuple[str, Event | None]:
-    """Keep a definition; ``named`` makes it the current version of its name. Returns its row id, and an event if
-    something changed that others want to know."""
-    name = str(spec["name"])
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A definition, ready to be run any number of times: as the rules take it, as it is stored, and the hash of that.
+
+    All runs of it share these, in any thread: nobody changes them.
+    """
+
+    workflow: Workflow
+    form: dict[str, Json]
+    digest: str
+
+    @classmethod
+    def of(cls, workflow: Workflow) -> Recipe:
+        """A thousand tasks take 20 ms: not in the loop's thread."""
+        form = spec.dump(workflow)
+        return cls(workflow, form, spec.digest_of(form))
+
+
+class Shelf:
+    """Recipes of stored definitions that were asked for lately: of ``most`` tasks in all, some 8 MB.
+
+    They lie there by their rows, whose content never changes, so none is ever out of date. Any thread may ask.
+    """
+
+    def __init__(self, most: int = 5_000) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._recipes: dict[str, Recipe] = {}  # by row id; the one that was asked for last is last
+        self._tasks = 0
+
+    def get(self, row: str) -> Recipe | None:
+        with self._lock:
+            found = self._recipes.pop(row, None)
+            if found is not None:
+                self._recipes[row] = found
+            return found
+
+    def put(self, row: str, recipe: Recipe) -> Recipe:
+        """The one to be used: that which lies there already, if there is one.
+
+        The oldest go to make room. One that is larger than all of it is not kept.
+        """
+        size = len(recipe.workflow.tasks)
+        with self._lock:
+            if row in self._recipes or size > self._most:
+                return self._recipes.get(row, recipe)
+            while self._tasks + size > self._most:
+                self._tasks -= len(self._recipes.pop(next(iter(self._recipes))).workflow.tasks)
+            self._recipes[row] = recipe
+            self._tasks += size
+            return recipe
+
+
+_CURRENT_ROW = (
+    "SELECT id FROM workflow WHERE name = :name AND deleted_at IS NULL "
+    "AND version = (SELECT max(version) FROM workflow WHERE name = :name)"
+)
+
+
+async def recipe(store: Store, shelf: Shelf, name: str) -> Recipe:
+    """The current definition of ``name``, from the shelf if it lies there. Raises NotFound."""
+
+    def look(db: sqlite3.Connection) -> tuple[str, Recipe | str]:
+        found = db.execute(_CURRENT_ROW, {"name": name}).fetchone()
+        if found is None:
+            raise NotFound(f"no workflow {name!r}")
+        known = shelf.get(found[0])
+        return found[0], known or db.execute("SELECT spec FROM workflow WHERE id = ?", found).fetchone()[0]
+
+    def made(row: str, text: str) -> Recipe:
+        known = shelf.get(row)  # many may have asked at once: the first has made it for all
+        return known or shelf.put(row, Recipe.of(spec.restore(jsontext.decode(text))))
+
+    row, found = await store.read(look)
+    return await aside(made, row, found) if isinstance(found, str) else found
+
+
+async def save(store: Store, form: dict[str, Json], digest: str, now: float) -> tuple[str, Event | None]:
+    """Make a definition the current version of its name. Returns its row id, and an event if it was not that before."""
+    name = str(form["name"])
 
     def transaction(db: sqlite3.Connection) -> tuple[str, int | None]:
-        found = db.execute(
-            "SELECT id, version, deleted_at FROM workflow WHERE name = ? AND hash = ?", (name, digest)
-        ).fetchone()
+        found = definitions.find(db, name, digest)
         newest = db.execute("SELECT coalesce(max(version), 0) FROM workflow WHERE name = ?", (name,)).fetchone()[0]
-        if found and (not named or (found[1] == newest and newest and found[2] is None)):
-            return str(found[0]), None
-        version = newest + 1 if named else None
-        row_id = str(found[0]) if found else uuid.uuid4().hex
-        if found:
-            db.execute(
-                "UPDATE workflow SET version = ?, updated_at = ?, deleted_at = NULL WHERE id = ?",
-                (version, now, row_id),
-            )
+        if found is None:
+            row = definitions.insert(db, form, digest, newest + 1, now)
+        elif found.version == newest and newest and found.deleted_at is None:
+            return found.id, None
         else:
-            with turns:
-                body = jsontext.encode(spec, 2)
-            db.execute(
-                "INSERT INTO workflow (id, name, hash, version, spec, total, created_at, updated_at) "
-                "VALUES (?, ?, ?, ?, ?, ?, coalesce((SELECT min(created_at) FROM workflow WHERE name = ?), ?), ?)",
-                (row_id, name, digest, version, body, len(spec["tasks"]), name, now, now),
-            )
-        return row_id, _event(db, "workflow.changed", name, now) if named else None
+            row = found.id
+            sql = "UPDATE workflow SET version = ?, updated_at = ?, deleted_at = NULL WHERE id = ?"
+            db.execute(sql, (newest + 1, now, row))
+        return row, _event(db, "workflow.changed", name, now)
 
-    row_id, seq = await store.write(transaction)
-    return row_id, None if seq is None else Event(seq, None, "workflow.changed", now, {"name": name})
+    row, seq = await store.write(transaction)
+    return row, None if seq is None else Event(seq, None, "workflow.changed", now, {"name": name})
 
 
 async def delete(store: Store, name: str, now: float) -> Event:

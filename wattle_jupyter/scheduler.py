@@ -19,7 +19,7 @@ from functools import partial
 from sqlite3 import Connection
 from typing import TypeVar, cast
 
-from wattle_jupyter import history, jsontext, launch, library, outputs, preflight, spec
+from wattle_jupyter import history, jsontext, launch, library, outputs, preflight
 from wattle_jupyter.aside import Aside, aside
 from wattle_jupyter.change import Change, Request
 from wattle_jupyter.clock import Clock, ClockWatch
@@ -27,6 +27,7 @@ from wattle_jupyter.errors import Conflict, NotFound, StoreUnavailable, Unavaila
 from wattle_jupyter.events import Hub
 from wattle_jupyter.executors import Executor, Fact
 from wattle_jupyter.launcher import Launcher
+from wattle_jupyter.library import Recipe, Shelf
 from wattle_jupyter.liverun import BIG, LiveRun, Published, published
 from wattle_jupyter.meter import Meter
 from wattle_jupyter.model import Event, Json, Left, Run, State, Task, Workflow
@@ -87,6 +88,7 @@ class Scheduler:
         self._tasks: list[asyncio.Task[None]] = []
         self._collecting: set[asyncio.Task[None]] = set()  # what ended tasks left is being read
         self._aside = Aside(1)  # for big steps
+        self._shelf = Shelf()
         self._reopening = asyncio.Lock()
         self._order = asyncio.Lock()  # commits are published in the order in which they were made
         self.hub: Hub
@@ -370,12 +372,12 @@ class Scheduler:
 
         async def save() -> str:
             async with self._order:
-                row, event = await library.save(self.store, snapshot, digest, self._clock(), named=True)
+                row, event = await library.save(self.store, recipe.form, recipe.digest, self._clock())
                 self.hub.publish([event] if event else [])
             return row
 
         self._check_open()
-        snapshot, digest = await aside(_form, workflow)
+        recipe = await aside(Recipe.of, workflow)
         return await asyncio.shield(asyncio.ensure_future(save()))  # committed is published, whoever went away
 
     @property
@@ -405,9 +407,13 @@ class Scheduler:
         self._check_open()
         await asyncio.shield(asyncio.ensure_future(hide()))
 
+    async def recipe(self, name: str) -> Recipe:
+        """The current definition of ``name``. Raises NotFound."""
+        return await library.recipe(self.store, self._shelf, name)
+
     async def submit(
         self,
-        workflow: Workflow,
+        workflow: Workflow | Recipe,
         *,
         user: str,
         params: Mapping[str, Json] | None = None,
@@ -418,25 +424,23 @@ class Scheduler:
     ) -> str:
         """Start a run. Returns its id, once it is committed.
 
-        Raises SpecError if something that it needs is not there, TooManyRuns if the queue is full, NotFound if
+        Raises SpecError for what the disk says, TooManyRuns, Conflict for a ``key`` used otherwise, NotFound if
         ``only`` names no task. The same ``key`` starts one run only.
         """
         self._check_open()
         asked = Asked(key, "submit", None) if key else None
-        if asked and (known := await history.requests(self.store, [asked.key])):
-            return asked.repeated(*known[asked.key])
-        chosen = preflight.params(workflow, params or {})
-        unknown = [name for name in only or () if name not in workflow.tasks]
-        if unknown:
-            raise NotFound(f"{workflow.name} has no task {unknown[0]!r}")
-        scripts, snapshot, digest = await aside(self._prepared, workflow)
-        row, _ = await library.save(self.store, snapshot, digest, self._clock(), named=False)
+        try:
+            recipe, chosen, scripts = await self._prepared(workflow, params or {}, only or ())
+        except WattleError:  # of a repeat it is no matter; the loop knows all others
+            if asked and (known := await history.requests(self.store, [asked.key])):
+                return asked.repeated(*known[asked.key])
+            raise
+        workflow = recipe.workflow
         run = Run(
             id=uuid.uuid4().hex,
             workflow=workflow.name,
-            workflow_hash=digest,
-            snapshot=snapshot,
-            snapshot_id=row,
+            workflow_hash=recipe.digest,
+            snapshot=recipe.form,
             params=chosen,
             mode=workflow.mode,
             priority=workflow.priority,
@@ -446,12 +450,24 @@ class Scheduler:
             only=None if only is None else list(only),
             given=dict(given or {}),
         )
-        return await self._ask(lambda now: self._submit(run, workflow, key, now), asked, len(workflow.tasks))
+        return await self._ask(lambda now: self._submit(run, recipe.workflow, key, now), asked, len(workflow.tasks))
 
-    def _prepared(self, workflow: Workflow) -> tuple[dict[str, str], dict[str, Json], str]:
-        """Copies of its scripts, its definition as it is stored, and that one's hash. Raises SpecError."""
-        preflight.check(workflow, self._environ.get("PATH", os.defpath), self.objects)
-        return preflight.snapshot_scripts(workflow, self.objects.folder), *_form(workflow)
+    async def _prepared(
+        self, asked: Workflow | Recipe, params: Mapping[str, Json], only: Sequence[str]
+    ) -> tuple[Recipe, dict[str, Json], dict[str, str]]:
+        """What is run, its params, and copies of its scripts. Raises SpecError, NotFound."""
+        workflow = asked.workflow if isinstance(asked, Recipe) else asked
+        chosen = preflight.params(workflow, params)
+        unknown = [name for name in only if name not in workflow.tasks]
+        if unknown:
+            raise NotFound(f"{workflow.name} has no task {unknown[0]!r}")
+
+        def look() -> tuple[Recipe, dict[str, Json], dict[str, str]]:
+            preflight.check(workflow, self._environ.get("PATH", os.defpath), self.objects)
+            scripts = preflight.snapshot_scripts(workflow, self.objects.folder)
+            return asked if isinstance(asked, Recipe) else Recipe.of(asked), chosen, scripts
+
+        return await aside(look)
 
     def _submit(self, run: Run, workflow: Workflow, key: str | None, now: float) -> str:
         run.created_at = now
@@ -595,12 +611,6 @@ class Scheduler:
 
 
 _FINAL = frozenset(str(s) for s in State if s.final)
-
-
-def _form(workflow: Workflow) -> tuple[dict[str, Json], str]:
-    """A definition as it is stored, and its hash. A thousand tasks take 20 ms: not in the loop's thread."""
-    form = spec.dump(workflow)
-    return form, spec.digest_of(form)
 
 
 def _plain(text: str) -> str:

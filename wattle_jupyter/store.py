@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 import aiosqlite
 
-from wattle_jupyter import backups, jsontext, rejoin, rows
+from wattle_jupyter import backups, definitions, jsontext, rejoin, rows
 from wattle_jupyter.aside import turns
 from wattle_jupyter.backups import Backup
 from wattle_jupyter.change import Change
@@ -206,13 +206,14 @@ class Store:
         self.epoch = epoch
 
     async def commit(self, change: Change) -> list[Event]:
-        """Write a change in one transaction. Returns its events with their numbers.
+        """Write a change in one transaction, with what its new runs run. Returns its events with their numbers.
 
         What is in the change must stay as it is meanwhile: it becomes rows and text in the database's thread.
         """
 
         def transaction(db: sqlite3.Connection) -> int:
             with turns if change.big else contextlib.nullcontext():
+                definitions.keep(db, (live.run for live in change.new_runs.values()), change.at)
                 for statement in rows.statements(change):
                     statement.run(db)
                 texts = [jsontext.encode(d.body, 3 if change.big else 0) for d in change.events]

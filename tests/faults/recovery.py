@@ -106,7 +106,7 @@ async def fill(folder: Path, finished: int) -> None:
     tasks = dict.fromkeys("abc", "true")
     workflow = spec.load({"name": "done", "working_dir": "/", "concurrent": True, "tasks": tasks})
     snapshot, digest = spec.dump(workflow), spec.digest(workflow)
-    row, _ = await library.save(store, snapshot, digest, 1.0, named=True)
+    await library.save(store, snapshot, digest, 1.0)
     machine = StateMachine(
         Limits(slots=300), ids=lambda: uuid.uuid4().hex, prepare=lambda *_: None, executor="local", host="local",
         boot_id="then", epoch=1,
@@ -115,8 +115,8 @@ async def fill(folder: Path, finished: int) -> None:
         now = 1_700_000_000.0 + number
         for _ in range(min(100, finished - number)):
             run = Run(
-                id=uuid.uuid4().hex, workflow="done", workflow_hash=digest, snapshot=snapshot, snapshot_id=row,
-                params={}, mode=workflow.mode, priority=workflow.priority, created_at=now, user="ada",
+                id=uuid.uuid4().hex, workflow="done", workflow_hash=digest, snapshot=snapshot, params={},
+                mode=workflow.mode, priority=workflow.priority, created_at=now, user="ada",
             )  # fmt: skip
             machine.submit(run, workflow, None)
         while machine.live:

@@ -46,7 +46,8 @@ async def describe_task(engine: Engine, run: str, name: str) -> TaskRunDetail:
 class RunHandler(WattleHandler):
     @reads
     async def get(self, text: str) -> None:
-        run = await history.resolve(self.engine.store, text)
+        known = text in self.engine.scheduler.live  # by its whole id, and not ended: nothing to look up
+        run = text if known else await history.resolve(self.engine.store, text)
         text = await self.engine.scheduler.detail_text(run)
         progress = json.dumps(await self.engine.progress.of_run(run), separators=(",", ":"))
         await self.answer_long(f'{text[:-1]},"progress":{progress}}}')

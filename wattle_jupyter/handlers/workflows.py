@@ -9,6 +9,7 @@ from wattle_jupyter.aside import aside
 from wattle_jupyter.engine import Engine
 from wattle_jupyter.errors import InvalidRequest, NotFound, SpecError
 from wattle_jupyter.handlers.base import WattleHandler, executes, reads, writes
+from wattle_jupyter.library import Recipe
 from wattle_jupyter.model import Json, Workflow
 from wattle_jupyter.shapes import describe
 
@@ -19,8 +20,8 @@ async def load_spec(data: Json) -> Workflow:
 
 
 async def stored(engine: Engine, name: str) -> Workflow:
-    """A definition as a workflow. Raises NotFound."""
-    return await aside((await library.current(engine.store, name)).workflow)
+    """A definition as a workflow, which others hold as well. Raises NotFound."""
+    return (await engine.scheduler.recipe(name)).workflow
 
 
 async def detail(engine: Engine, name: str) -> str:
@@ -32,11 +33,12 @@ async def detail(engine: Engine, name: str) -> str:
     return f'{head[:-1]},"spec":{found.text},"warnings":{warnings}}}'
 
 
-async def start(engine: Engine, workflow: Workflow, body: dict[str, Json], user: str, key: str | None) -> str:
+async def start(engine: Engine, workflow: Workflow | Recipe, body: dict[str, Json], user: str, key: str | None) -> str:
     """A run of ``workflow`` as ``body`` (params, mode, priority, cause) asks for it. Returns its id."""
     changed = {k: body[k] for k in ("mode", "priority") if body.get(k) is not None}
     if changed:
-        workflow = await load_spec({**await aside(spec.dump, workflow), **changed})
+        form = workflow.form if isinstance(workflow, Recipe) else await aside(spec.dump, workflow)
+        workflow = await load_spec({**form, **changed})
     params = params_of(body)
     cause = body.get("cause", "api")
     if cause not in ("api", "cell", "cli", "sidebar"):
@@ -89,7 +91,7 @@ class WorkflowStartHandler(WattleHandler):
     @executes
     async def post(self, name: str) -> None:
         body = self.read_object("params", "mode", "priority", "cause")
-        workflow = await stored(self.engine, name)
+        workflow = await self.engine.scheduler.recipe(name)
         await self.answer_run(await start(self.engine, workflow, body, self.username, self.key))
 
 
@@ -117,10 +119,11 @@ class RunsHandler(WattleHandler):
         if (body.get("workflow") is None) == (body.get("spec") is None):
             raise InvalidRequest("give either `workflow`, the name of a defined one, or `spec`, a definition")
         name = body.get("workflow")
+        workflow: Workflow | Recipe
         if name is None:
             workflow = await load_spec(body["spec"])
         elif isinstance(name, str):
-            workflow = await stored(self.engine, name)
+            workflow = await self.engine.scheduler.recipe(name)
         else:
             raise InvalidRequest(f"workflow must be the name of one, not {describe(name)}")
         await self.answer_run(await start(self.engine, workflow, body, self.username, self.key))
