@@ -44,6 +44,27 @@ def test_a_process_is_named_by_pid_and_ticks(sleeper: subprocess.Popen[bytes]) -
     assert process.open_pidfd(sleeper.pid, ticks + 1) is None
 
 
+def test_the_clock_tells_the_ticks_of_children_as_proc_does() -> None:
+    kernel, found = Kernel(NO_REAPER), []
+    for _ in range(40):
+        before = process.since_boot()
+        child = subprocess.Popen(["sleep", "60"])
+        found.append((kernel.ticks_of_child(child.pid, before), kernel.ticks(child.pid)))
+        child.kill()
+        child.wait()
+    assert [told for told, _ in found] == [read for _, read in found]
+
+
+def test_a_clock_that_differs_from_proc_is_not_believed(
+    sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = Kernel(NO_REAPER)
+    ticks = kernel.ticks(sleeper.pid)
+    monkeypatch.setattr(process, "since_boot", lambda: 1)
+    for _ in range(3):
+        assert kernel.ticks_of_child(sleeper.pid, 1) == ticks
+
+
 @pytest.mark.parametrize("without", [frozenset(), {"pidfd"}])
 def test_a_signal_never_reaches_another_process_with_the_same_number(
     sleeper: subprocess.Popen[bytes], without: set[str]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import time
 import uuid
 from pathlib import Path
 
@@ -13,14 +15,27 @@ from wattle_jupyter.executors import AttemptSpec
 from wattle_jupyter.executors.local import _start
 from wattle_jupyter.host import process
 from wattle_jupyter.host.attempt import Attempt
+from wattle_jupyter.host.birth import Births
 from wattle_jupyter.host.files import Attempts
 from wattle_jupyter.host.pipes import FIFO, Pipe
-from wattle_jupyter.host.spawn import Spawner
+from wattle_jupyter.host.spawn import Outcome, Spawner
 
 
-@pytest.fixture(params=[frozenset[str](), process.FEATURES], ids=["posix_spawn", "popen"])
+class Busy(Spawner):
+    """As on a machine where births are slow."""
+
+    def start(self, attempt: Attempt, births: Births | None = None) -> Outcome:
+        return super().start(attempt, births or Births(2))
+
+    def _births_if_busy(self) -> Births | None:
+        self._busy_until = math.inf
+        return super()._births_if_busy()
+
+
+@pytest.fixture(params=["posix_spawn", "popen", "together"])
 def spawner(tmp_path: Path, request: pytest.FixtureRequest) -> Spawner:
-    return Spawner(Attempts(str(tmp_path)), process.Kernel(request.param))
+    kernel = process.Kernel(process.FEATURES if request.param == "popen" else frozenset())
+    return (Busy if request.param == "together" else Spawner)(Attempts(str(tmp_path)), kernel)
 
 
 @pytest.fixture
@@ -77,7 +92,7 @@ def test_what_cannot_be_started_is_told_in_words_and_leaves_no_child(
     others = set(psutil.Process().children())  # of other tests of this process
     outcome = spawner.start(one)
     assert (outcome.kind, outcome.why) == ("failed", why)
-    assert os.getcwd() == "/" or not spawner._kernel.posix_spawn
+    assert os.getcwd() == "/" or isinstance(spawner, Busy) or not spawner._kernel.posix_spawn
     assert set(psutil.Process().children()) <= others
     one.release()
 
@@ -92,6 +107,50 @@ def test_a_task_inherits_the_lock_of_its_record_and_no_other_file(spawner: Spawn
     assert numbers[:3] == [0, 1, 2]
     assert set(numbers) - of_pytest - {0, 1, 2, 3} == {500}  # 3 is the folder that ls reads
     one.release()
+
+
+def test_those_that_are_started_together_are_told_in_their_order_each_with_its_own_fate(
+    spawner: Spawner, tmp_path: Path
+) -> None:
+    ends = [attempt(tmp_path, "/bin/sh", "-c", f"exit {n}") for n in range(12)]
+    twin = Attempt(ends[3].id, {"k": "claim"})
+    twin.argv, twin.cwd = ["/bin/true"], str(tmp_path)
+    spawner.start(ends[3])
+    batch = [*ends[:3], twin, attempt(tmp_path, "nosuchprogram", PATH="/bin"), *ends[4:]]
+    outcomes = spawner.start_all(batch)
+    assert [outcome.attempt for outcome in outcomes] == batch
+    assert [outcome.kind for outcome in outcomes] == ["running"] * 3 + ["known", "failed"] + ["running"] * 8
+    assert [os.waitstatus_to_exitcode(os.waitpid(one.pid, 0)[1]) for one in ends] == list(range(12))
+    for one in (*ends, *batch):
+        one.release()
+
+
+def test_each_of_those_that_are_started_together_begins_in_its_own_folder(spawner: Spawner, tmp_path: Path) -> None:
+    batch = []
+    for name in "abcdef":
+        script(tmp_path / name / "tool", f"#!/bin/sh\npwd > {tmp_path}/from_{name}\n")
+        batch.append(attempt(tmp_path / name, "tool", PATH=".:/bin"))
+    assert {outcome.kind for outcome in spawner.start_all(batch)} == {"running"}
+    for name, one in zip("abcdef", batch, strict=True):
+        assert os.waitpid(one.pid, 0)[1] == 0
+        assert (tmp_path / f"from_{name}").read_text() == f"{tmp_path / name}\n"
+        one.release()
+
+
+def test_a_slow_birth_has_the_next_ones_started_side_by_side_and_only_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spawner = Spawner(Attempts(str(tmp_path)), process.Kernel())
+    monkeypatch.setattr("wattle_jupyter.host.spawn._SLOW", math.inf)
+    assert spawner._births_if_busy() is None
+    monkeypatch.setattr("wattle_jupyter.host.spawn._SLOW", 0.0)
+    one = attempt(tmp_path, "/bin/true")
+    spawner.start(one)
+    os.waitpid(one.pid, 0)
+    one.release()
+    assert spawner._births_if_busy() is not None
+    spawner._busy_until = time.monotonic()
+    assert spawner._births_if_busy() is None
 
 
 def test_a_start_takes_the_pipe_of_an_attempt_that_ended(spawner: Spawner, tmp_path: Path) -> None:

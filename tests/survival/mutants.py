@@ -124,7 +124,7 @@ MUTANTS = (
         [
             (
                 "host/spawn.py",
-                "            (os.POSIX_SPAWN_DUP2, record, self._heirloom()),  # with it goes the lock\n",
+                "            self._heirloom(): record,  # with it goes the lock\n",
                 "",
             )
         ],

@@ -276,6 +276,7 @@ class Kernel:
     """What :class:`wattle_jupyter.host.process.Kernel` tells, of this world."""
 
     proc = pidfd = pidfd_info = splice = children = subreaper = posix_spawn = True
+    together = False
     machine, namespace = "one", "pid:[1]"
 
     def __init__(self, world: World) -> None:
@@ -285,6 +286,9 @@ class Kernel:
     def ticks(self, pid: int) -> int:
         proc = self._world.look(pid)
         return proc.ticks if proc else 0
+
+    def ticks_of_child(self, pid: int, before: int) -> int:
+        return self.ticks(pid)
 
     def alive(self, pid: int, ticks: int) -> bool:
         proc = self._world.look(pid)

@@ -1,7 +1,7 @@
 """The keeper: parent and reaper of all tasks of a store on one host. It outlives the servers that talk to it.
 
-One thread does everything but the spawning. A server says what it wishes; the record on disk
-decides whether an attempt may start.
+One thread does everything; others only help to start processes while the machine is busy. A server says what it wishes;
+the record on disk decides whether an attempt may start.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _SWEEP_GRACE = 2.0  # seconds from SIGTERM to SIGKILL for what a task left behin
 _SWEEP_LIMIT = 30.0  # then a process that cannot be killed is left
 _FILES = HEIRLOOM + 64  # open without any task, and the numbers that tasks inherit
 _FILES_PER_SLOT = 4
-_OWN_FILES = 28  # of the keeper itself, with some to look into /proc
+_OWN_FILES = 44  # of the keeper itself, with some to look into /proc
 _LOOK = 5.0  # seconds until children are looked after though no signal told of an end
 _RETRY = 0.5  # seconds until what the machine refused is tried again
 _AT_ONCE = 8  # starts between two looks at all else
@@ -198,18 +198,23 @@ class Keeper:
 
     def _fill(self) -> None:
         """Start what may start, a few at a time: ends and messages must not wait for a crowd."""
-        for _ in range(_AT_ONCE):
-            if not self._may_start():
-                return
+        batch: list[Attempt] = []
+        while len(batch) < _AT_ONCE and self._may_start():
             attempt = self._queue.popleft()
             self._live.add(attempt.id)
-            outcome = self._spawner.start(attempt)
+            batch.append(attempt)
+        later = []
+        for outcome in self._spawner.start_all(batch):
             if outcome.kind == "running":
                 if outcome.why:
-                    self.journal.write(f"attempt {attempt.id}: {outcome.why}")
-                self._started(attempt)
+                    self.journal.write(f"attempt {outcome.attempt.id}: {outcome.why}")
+                self._started(outcome.attempt)
+            elif outcome.kind == "later":
+                later.append(outcome)
             else:
                 self._not_started(outcome)
+        for outcome in reversed(later):  # back to the front of the queue
+            self._put_off(outcome.attempt, outcome.why)
 
     def _may_start(self) -> bool:
         return bool(self._queue) and len(self._live) < self.slots and time.monotonic() >= self._rest_until
@@ -254,9 +259,6 @@ class Keeper:
 
     def _not_started(self, outcome: Outcome) -> None:
         attempt = outcome.attempt
-        if outcome.kind == "later":
-            self._put_off(attempt, outcome.why)
-            return
         if outcome.kind == "known":
             self._live.discard(attempt.id)
             del self.held[attempt.id]

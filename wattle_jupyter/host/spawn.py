@@ -1,6 +1,7 @@
-"""Starting processes: one after the other, by ``posix_spawn`` where the system has all of it.
+"""Starting processes by ``posix_spawn``, where the system has all of it.
 
-No threads: the interpreter's lock is held while a process is born, so they would only take turns, at a price.
+One after the other while the machine is quiet, for threads cost more than they gain then; side by side while it is
+busy, when a birth is mostly waiting for its turn.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import resource
 import subprocess
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 from wattle_jupyter.host import process
 from wattle_jupyter.host.attempt import Attempt
+from wattle_jupyter.host.birth import Births, births
 from wattle_jupyter.host.files import Attempts
 from wattle_jupyter.host.pipes import FIFO, Pipe
 from wattle_jupyter.host.record import HEIRLOOM, Record
@@ -30,6 +33,9 @@ EXIT_FILE = "exit"
 
 
 _SPARE = 64  # FIFOs of ended attempts that are kept for the next ones
+_SLOW = 0.001  # seconds that a birth takes on a busy machine
+_BUSY = 0.5  # seconds for which it is taken to be busy then
+_HANDS = 7  # threads beside the keeper's own
 
 
 class Outcome:
@@ -48,7 +54,7 @@ class Outcome:
 
 
 class Spawner:
-    """``start`` attempts, one by one."""
+    """``start`` an attempt, or some with ``start_all``."""
 
     def __init__(self, attempts: Attempts, kernel: process.Kernel) -> None:
         self.limits: tuple[int, int] | None = None  # of files, for the tasks; None: the keeper's own
@@ -56,11 +62,34 @@ class Spawner:
         self._kernel = kernel
         self._spare: deque[str] = deque(maxlen=_SPARE)  # ended attempts whose FIFO may be used again
         self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._busy_until = 0.0  # monotonic
+        self._births: Births | None = None
+        self._births_tried = not kernel.together
 
-    def start(self, attempt: Attempt) -> Outcome:
+    def start_all(self, attempts: Sequence[Attempt]) -> list[Outcome]:
+        """Start these, at the same time if that is quicker. Their outcomes, in this order."""
+        births = self._births_if_busy() if len(attempts) > 1 else None
+        if births is None:
+            return [self.start(attempt) for attempt in attempts]
+        outcomes: dict[str, Outcome] = {}
+
+        def start(attempt: Attempt) -> None:
+            outcomes[attempt.id] = self.start(attempt, births)
+
+        births.together([partial(start, attempt) for attempt in attempts])
+        return [outcomes[attempt.id] for attempt in attempts]
+
+    def _births_if_busy(self) -> Births | None:
+        if time.monotonic() >= self._busy_until:
+            return None
+        if not self._births_tried:
+            self._births, self._births_tried = births(_HANDS), True
+        return self._births
+
+    def start(self, attempt: Attempt, births: Births | None = None) -> Outcome:
         """Claim, start and record. Raises nothing: the outcome says what went wrong."""
         try:
-            return self._start(attempt)
+            return self._start(attempt, births)
         except Exception as error:  # noqa: BLE001  (the attempt fails by it, not the keeper)
             if not passes(error) or _wrong_place(error, attempt.cwd):
                 return Outcome(attempt, "failed", why_not(error, attempt.argv, attempt.cwd))
@@ -69,7 +98,7 @@ class Spawner:
                 attempt.pipe = None
             return Outcome(attempt, "later", getattr(error, "strerror", None) or str(error))
 
-    def _start(self, attempt: Attempt) -> Outcome:
+    def _start(self, attempt: Attempt, births: Births | None) -> Outcome:
         dir_fd = self._attempts.open(attempt.id, create=True)
         try:
             try:
@@ -77,12 +106,13 @@ class Spawner:
                     self.claim(attempt, dir_fd)
             except FileExistsError:
                 return Outcome(attempt, "known")
-            attempt.pid = self.launch(attempt, dir_fd)
+            before = process.since_boot()
+            attempt.pid = self.launch(attempt, dir_fd, births)
         finally:
             os.close(dir_fd)
         attempt.started_at = time.time()
         with contextlib.suppress(OSError):  # from here on nothing may fail: it runs
-            attempt.ticks = self._kernel.ticks(attempt.pid)
+            attempt.ticks = self._kernel.ticks_of_child(attempt.pid, before)
         if attempt.timeout is not None:
             attempt.deadline = time.monotonic() + attempt.timeout
         try:
@@ -98,7 +128,7 @@ class Spawner:
         """From here on nobody else starts this attempt. FileExistsError if somebody did."""
         attempt.record = Record.publish(dir_fd, attempt.claim)
 
-    def launch(self, attempt: Attempt, dir_fd: int) -> int:
+    def launch(self, attempt: Attempt, dir_fd: int, births: Births | None) -> int:
         """The pid of the new process. OSError or ValueError if it cannot be started."""
         if attempt.record is None:
             raise RuntimeError("launched without a claim")
@@ -106,29 +136,44 @@ class Spawner:
         attempt.pipe = Pipe(lambda: self._attempts.open(attempt.id), splice=self._kernel.splice, fresh=dir_fd)
         out = os.open(FIFO, os.O_RDWR | os.O_CLOEXEC, dir_fd=dir_fd)
         try:
-            spawn = self._by_posix_spawn if self._kernel.posix_spawn else self._by_popen
-            return spawn(self._argv(attempt), attempt, attempt.record.fd, out)
+            if not self._kernel.posix_spawn:
+                return self._by_popen(self._argv(attempt), attempt, attempt.record.fd, out)
+            return self._by_posix_spawn(self._argv(attempt), attempt, attempt.record.fd, out, births)
         finally:
             os.close(out)
 
-    def _by_posix_spawn(self, argv: list[str], attempt: Attempt, record: int, out: int) -> int:
-        actions = [
-            (os.POSIX_SPAWN_DUP2, record, self._heirloom()),  # with it goes the lock
-            (os.POSIX_SPAWN_DUP2, self._null, 0),
-            (os.POSIX_SPAWN_DUP2, out, 1),
-            (os.POSIX_SPAWN_DUP2, out, 2),
-        ]
-        os.chdir(attempt.cwd)  # the keeper's own: posix_spawn has no other way
+    def _by_posix_spawn(self, argv: list[str], attempt: Attempt, record: int, out: int, births: Births | None) -> int:
+        files = {
+            self._heirloom(): record,  # with it goes the lock
+            0: self._null,
+            1: out,
+            2: out,
+        }
+        spawn = births.spawn if births is not None else self._spawn_alone
+        problem: OSError = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        for program in _programs(argv[0], attempt.env, attempt.cwd):
+            began = time.monotonic()
+            try:
+                return spawn(program, argv, attempt.env, files, attempt.cwd)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except PermissionError as error:
+                problem = error
+            finally:
+                ended = time.monotonic()
+                if ended - began > _SLOW:
+                    self._busy_until = ended + _BUSY
+        raise problem
+
+    @staticmethod
+    def _spawn_alone(
+        program: str, argv: Sequence[str], env: Mapping[str, str], files: Mapping[int, int], cwd: str
+    ) -> int:
+        """While no other thread starts anything: the folder in which a process begins is the keeper's own here."""
+        os.chdir(cwd)
         try:
-            problem: OSError = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-            for program in _programs(argv[0], attempt.env):
-                try:
-                    return os.posix_spawn(program, argv, attempt.env, file_actions=actions, setsid=True)
-                except (FileNotFoundError, NotADirectoryError):
-                    continue
-                except PermissionError as error:
-                    problem = error
-            raise problem
+            actions = [(os.POSIX_SPAWN_DUP2, here, there) for there, here in files.items()]
+            return os.posix_spawn(program, list(argv), env, file_actions=actions, setsid=True)
         finally:
             os.chdir("/")
 
@@ -150,9 +195,10 @@ class Spawner:
 
     def _make_fifo(self, dir_fd: int) -> None:
         """One that an ended attempt left, for a new one is among the dearest things of a start."""
-        while self._spare:
-            if self._attempts.take_fifo(self._spare.popleft(), FIFO, dir_fd):
-                return
+        with contextlib.suppress(IndexError):  # no more of them
+            while not self._attempts.take_fifo(self._spare.popleft(), FIFO, dir_fd):
+                pass
+            return
         with contextlib.suppress(FileExistsError):  # the claim is ours: so is the FIFO, from an earlier try
             os.mkfifo(FIFO, 0o600, dir_fd=dir_fd)
 
@@ -180,14 +226,14 @@ class Spawner:
         return ["/bin/sh", "-c", EPILOGUE, os.path.join(self._attempts.directory(attempt.id), EXIT_FILE), *attempt.argv]
 
 
-def _programs(command: str, env: Mapping[str, str]) -> Iterator[str]:
+def _programs(command: str, env: Mapping[str, str], cwd: str) -> Iterator[str]:
     """What ``command`` may mean, by the task's own PATH."""
     if "/" in command:
         yield command
         return
     for folder in os.get_exec_path(env):
         path = os.path.join(folder, command)
-        if os.path.exists(path):
+        if os.path.exists(os.path.join(cwd, path)):
             yield path
 
 
