@@ -25,6 +25,7 @@ from wattle_jupyter.host.files import Attempts
 from wattle_jupyter.host.record import Record
 from wattle_jupyter.migrations import SCHEMA
 from wattle_jupyter.paging import PageQuery
+from wattle_jupyter.runlist import RunList
 from wattle_jupyter.store import Store
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -41,8 +42,8 @@ def plant(folder: Path, schema: int) -> None:
 
 
 async def runs_of(store: Store) -> list[str]:
-    found, _ = await history.page(store, EVERY)
-    return [f"{run['workflow']} {run['state']}" for run in found]
+    found, _ = await RunList(store).page(EVERY)
+    return [f"{run['workflow']} {run['state']}" for run in json.loads(found)]
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from wattle_jupyter.change import Change, Draft, Request
 from wattle_jupyter.errors import Conflict, NotFound
 from wattle_jupyter.liverun import LiveRun
 from wattle_jupyter.model import Attempt, AttemptState, Left, Run, State, Value
-from wattle_jupyter.paging import PageQuery
 from wattle_jupyter.store import Store
 
 TASKS = {"a": {"run": "true", "outputs": {"n": "rows", "m": "rows"}}, "b": {"run": "echo {{ a.n }}"}}
@@ -110,49 +109,6 @@ async def test_what_goes_on_is_found_oldest_first(tmp_path: Path) -> None:
     found, unreadable = await history.going_on(store)
     assert spoilt.id in unreadable, "what cannot be read is named"
     assert all(live.run.snapshot_id != spoilt.snapshot_id for live in found), "and keeps no other from going on"
-    await store.close()
-
-
-@asynchronous
-async def test_pages_of_runs_are_sorted_filtered_and_counted(tmp_path: Path) -> None:
-    store = await Store.open(tmp_path)
-    for i in range(5):
-        state = State.FAILED if i % 2 else State.COMPLETED
-        await keep(store, run_id(f"abc{i}"), name="etl" if i < 3 else "fit", at=float(i), state=state)
-
-    async def ids(**query: Any) -> list[str]:
-        found, _ = await history.page(store, PageQuery(**{"sort_by": "created_at", **query}))
-        return [run["id"][3] for run in found]
-
-    assert await ids() == list("43210")
-    assert await ids(order="asc", page_size=2, page=2) == list("23")
-    assert await ids(status=("failed",)) == list("31")
-    assert await ids(workflow="fit", status=("failed", "completed")) == list("43")
-    assert await ids(search="ABC3") == ["3"]
-    assert await ids(search="TL") == list("210")
-    assert await ids(sort_by="workflow", order="asc") == list("01234")
-    assert await ids(search="' OR 1 --") == []
-    assert await ids(search="_L") == await ids(search="%") == await ids(search="\\") == []
-    found, told = await history.page(store, PageQuery(sort_by="state", page_size=2))
-    assert (told["total"], told["total_pages"], found[0]["counts"]["completed"], found[0]["total"]) == (5, 3, 1, 2)
-    await store.close()
-
-
-@asynchronous
-async def test_totals_and_sorted_pages_are_read_from_an_index_alone(tmp_path: Path) -> None:
-    store = await Store.open(tmp_path)
-    said: list[str] = []
-    await store.read(lambda db: db.set_trace_callback(said.append))
-    for more in ({}, {"status": ("failed",)}, {"workflow": "etl"}, {"search": "x"}):
-        for sort in ("ended_at", "workflow", "state"):
-            await history.page(store, PageQuery(sort_by=sort, **more))  # type: ignore[arg-type]
-    await store.read(lambda db: db.set_trace_callback(None))
-    asked = [sql for sql in said if "FROM run WHERE" in sql]
-    assert len(asked) == 24
-    for sql in asked:
-        steps = [row[3] for row in await store.all(f"EXPLAIN QUERY PLAN {sql}") if " run " in row[3]]
-        rows_of_the_page = [] if "count(*)" in sql else ["SEARCH run USING INTEGER PRIMARY KEY (rowid=?)"]
-        assert [step for step in steps if "COVERING INDEX" not in step] == rows_of_the_page, sql
     await store.close()
 
 

@@ -15,6 +15,7 @@ from wattle_jupyter.looplag import LoopLag
 from wattle_jupyter.objects import Objects
 from wattle_jupyter.progresswatch import ProgressWatch
 from wattle_jupyter.retention import Retention, Rule
+from wattle_jupyter.runlist import RunList
 from wattle_jupyter.safekeeping import Safekeeping
 from wattle_jupyter.scheduler import Scheduler
 from wattle_jupyter.settings import Settings
@@ -31,6 +32,7 @@ class Engine:
     def __init__(self, settings: Settings, store: Store, scheduler: Scheduler, log: logging.Logger) -> None:
         self.settings = settings
         self.store = store
+        self.runs = RunList(store)
         self.scheduler = scheduler
         self.audit = Audit(store.folder, log)
         self.progress = ProgressWatch(scheduler, log)

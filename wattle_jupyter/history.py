@@ -1,4 +1,4 @@
-"""Runs in the store: what goes on at start, what has ended, pages of them, their events."""
+"""Runs in the store: what goes on at start, what has ended, their events."""
 
 from __future__ import annotations
 
@@ -13,19 +13,10 @@ from wattle_jupyter.aside import aside
 from wattle_jupyter.errors import Conflict, NotFound, WattleError
 from wattle_jupyter.liverun import LiveRun
 from wattle_jupyter.model import Attempt, Event, Json, Left, Value, Workflow
-from wattle_jupyter.paging import PageQuery, pagination
 from wattle_jupyter.plan import Plan
 from wattle_jupyter.store import Store
 from wattle_jupyter.view import count, run_summary, task_run_view
-from wattle_jupyter.wire import Pagination, RunSummary, TaskRunView
-
-SORTS = {
-    "created_at": "run.created_at",
-    "started_at": "run.started_at",
-    "ended_at": "run.ended_at",
-    "workflow": "run.workflow",
-    "state": "run.state",
-}
+from wattle_jupyter.wire import RunSummary, TaskRunView
 
 LONG = 1 << 16  # characters of events that take some 2 ms to read
 
@@ -116,51 +107,6 @@ def _assemble(run_row: Any, tasks: list[Any], attempts: list[Any], values: list[
     )
 
 
-async def page(store: Store, query: PageQuery) -> tuple[list[RunSummary], Pagination]:
-    """One page of runs. Those that go on are in it as they were last committed."""
-    where, args = ["run.deleted_at IS NULL"], list[Json]()
-    if query.status:
-        where.append(f"run.state IN ({','.join('?' * len(query.status))})")
-        args += query.status
-    if query.workflow:
-        where.append("run.workflow = ?")
-        args.append(query.workflow)
-    if query.search:
-        where.append(r"(run.workflow LIKE ? ESCAPE '\' OR run.id LIKE ? ESCAPE '\')")
-        args += [f"%{_literal(query.search)}%", f"{_literal(query.search)}%"]
-    condition = " AND ".join(where)
-    order = f"{SORTS[query.sort_by]} {query.order}, run.rowid {query.order}"
-
-    def both(db: sqlite3.Connection) -> tuple[int, list[Any], dict[str, list[str]]]:
-        total = db.execute(f"SELECT count(*) FROM run WHERE {condition}", args).fetchone()[0]  # noqa: S608 - constants
-        # the index `run_list` has all that chooses and sorts: the rows themselves are read for this page only
-        page = f"SELECT run.rowid FROM run WHERE {condition} ORDER BY {order} LIMIT ? OFFSET ?"  # noqa: S608
-        sql = f"SELECT {rows.RUN_COLUMNS} FROM run WHERE run.rowid IN ({page}) ORDER BY {order}"  # noqa: S608
-        found = db.execute(sql, (*args, query.page_size, query.offset)).fetchall()
-        return total, found, _states(db, [row[0] for row in found])
-
-    total, found, states = await store.read(both)
-    items = []
-    for row in found:
-        run, size = rows.to_run(row)
-        items.append(run_summary(run, count(states.get(run.id, [])), size))
-    return items, pagination(query, total)
-
-
-def _literal(text: str) -> str:
-    """For LIKE, which ignores the case of ASCII letters: without jokers."""
-    return re.sub(r"([%_\\])", r"\\\1", text)
-
-
-def _states(db: sqlite3.Connection, runs: Sequence[str]) -> dict[str, list[str]]:
-    states: dict[str, list[str]] = {}
-    marks = ",".join("?" * len(runs))
-    sql = f"SELECT run, state, count(*) FROM task_run WHERE run IN ({marks}) GROUP BY run, state"  # noqa: S608 - marks
-    for run, state, number in db.execute(sql, runs):
-        states.setdefault(run, []).extend([state] * number)
-    return states
-
-
 async def latest_of(store: Store, workflow: str) -> str | None:
     """Id of the newest run of a workflow."""
     sql = f"SELECT id FROM run {_SHOWN} AND workflow = ? ORDER BY created_at DESC, rowid DESC LIMIT 1"  # noqa: S608
@@ -201,16 +147,24 @@ async def snapshot_of(store: Store, run_id: str) -> str:
 
 async def summary(store: Store, run_id: str) -> RunSummary:
     """A run without its tasks. Raises NotFound."""
-
-    def query(db: sqlite3.Connection) -> tuple[Any, list[str]]:
-        sql = f"SELECT {rows.RUN_COLUMNS} FROM run WHERE id = ?"  # noqa: S608 - constants
-        return db.execute(sql, (run_id,)).fetchone(), _states(db, [run_id]).get(run_id, [])
-
-    row, states = await store.read(query)
-    if row is None:
+    found = await store.read(lambda db: summaries(db, [run_id]))
+    if not found:
         raise NotFound(f"no run {run_id}")
-    run, total = rows.to_run(row)
-    return run_summary(run, count(states), total)
+    return found[0]
+
+
+def summaries(db: sqlite3.Connection, runs: Sequence[str]) -> list[RunSummary]:
+    """These runs without their tasks, in no order; those that there are not are left out."""
+    if not runs:
+        return []
+    marks = ",".join("?" * len(runs))
+    states: dict[str, list[str]] = {}
+    sql = f"SELECT run, state, count(*) FROM task_run WHERE run IN ({marks}) GROUP BY run, state"  # noqa: S608 - marks
+    for run, state, number in db.execute(sql, runs):
+        states.setdefault(run, []).extend([state] * number)
+    sql = f"SELECT {rows.RUN_COLUMNS} FROM run WHERE id IN ({marks})"  # noqa: S608 - constants and marks
+    found = [rows.to_run(row) for row in db.execute(sql, runs)]
+    return [run_summary(run, count(states.get(run.id, [])), total) for run, total in found]
 
 
 async def task_view(store: Store, run_id: str, task: str) -> TaskRunView:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import shutil
 from collections import Counter
@@ -14,7 +15,7 @@ from typing import Any
 from fake_executor import FakeExecutor, World
 
 from faults.recovery import fill
-from wattle_jupyter import backups, history
+from wattle_jupyter import backups
 from wattle_jupyter.engine import Engine
 from wattle_jupyter.errors import StoreUnavailable, WattleError
 from wattle_jupyter.guard import Mark, write_mark
@@ -79,7 +80,7 @@ async def _open(store: Path) -> Engine:
 async def _use(engine: Engine, what: str, figures: Figures) -> None:
     """What pages ask for is answered, or refused in words."""
     try:
-        found, _ = await history.page(engine.store, PageQuery(sort_by="created_at", page_size=RUNS))
+        found = await _listed(engine)
         for run in found[:20]:
             with suppress(WattleError):
                 await engine.scheduler.detail(run["id"])
@@ -94,11 +95,16 @@ async def _use(engine: Engine, what: str, figures: Figures) -> None:
         await engine.close()
 
 
+async def _listed(engine: Engine) -> list[Any]:
+    text, _ = await engine.runs.page(PageQuery(sort_by="created_at", page_size=RUNS))
+    return list(json.loads(text))
+
+
 async def _restore(store: Path, what: str, figures: Figures) -> None:
     """As `wattle restore last` does."""
     backups.restore(store, backups.find(store, "last"))
     engine = await _open(store)
-    found, _ = await history.page(engine.store, PageQuery(sort_by="created_at", page_size=RUNS))
+    found = await _listed(engine)
     await engine.close()
     figures.restored += len(found) == RUNS
     if len(found) != RUNS:

@@ -18,7 +18,7 @@ from jupyter_server.base.handlers import APIHandler
 from tornado import web
 from tornado.iostream import StreamClosedError
 
-from wattle_jupyter import errors
+from wattle_jupyter import errors, jsontext
 from wattle_jupyter.aside import aside
 from wattle_jupyter.engine import Engine
 from wattle_jupyter.errors import InvalidRequest, TooLarge, Unavailable, WattleError
@@ -278,7 +278,9 @@ class WattleHandler(APIHandler):
         await self.answer_long(await self.engine.scheduler.detail_text(run), 201)
 
     def answer_page(self, items: Any, pagination: Any) -> None:
-        self.answer({"data": items, "pagination": pagination})
+        """``items`` is a list, or the JSON of one."""
+        text = items if isinstance(items, str) else jsontext.encode(items)
+        self.answer_text(f'{{"data":{text},"pagination":{jsontext.encode(pagination)}}}')
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None))[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from wattle_jupyter import history, jsontext, library, paging, preflight, spec
+from wattle_jupyter import jsontext, library, paging, preflight, runlist, spec
 from wattle_jupyter.aside import aside
 from wattle_jupyter.engine import Engine
 from wattle_jupyter.errors import InvalidRequest, NotFound, SpecError
@@ -110,8 +110,8 @@ class RunsHandler(WattleHandler):
 
     @reads
     async def get(self) -> None:
-        query = paging.parse(_arguments(self), history.SORTS, "created_at", extra=("workflow",))
-        self.answer_page(*await history.page(self.engine.store, query))
+        query = paging.parse(_arguments(self), runlist.SORTS, "created_at", extra=("workflow",))
+        self.answer_page(*await self.engine.runs.page(query))
 
     @executes
     async def post(self) -> None:
