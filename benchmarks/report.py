@@ -13,9 +13,15 @@ from typing import Any
 from benchmarks.workshop import ROOT
 
 RESULTS = Path(__file__).with_name("results")
+ORDER = (
+    "noop", "peers", "science", "hogs", "scale", "huge", "transitions", "rest", "creates", "sockets", "streams",
+    "flood", "search", "starting",
+)  # fmt: skip
+"""In which the summary tells of them."""
 PAGES = (ROOT / "docs" / "performance.md", ROOT / "README.md")
 _BAR, _LABEL, _WIDTH = 22, 330, 900
 Rows = Sequence[Mapping[str, Any]]
+_FIRST_WORDS = re.compile(r", | \(")
 
 
 @dataclass(frozen=True)
@@ -57,18 +63,43 @@ def block(found: Mapping[str, Any], look: Look) -> str:
 
 
 def summary() -> str:
-    """What all results say that had a target, a line for each comparison; ratios from the least to the most."""
-    lines = ["| | compared with | ratio | target |", "|---|---|--:|--:|"]
-    for path in sorted(RESULTS.glob("*.json")):
+    """All results that had a target, a line for each comparison; figures from the least to the most."""
+    lines = ["| work | who : beside whom | measured | target | |", "|---|---|--:|--:|---|"]
+    for path in sorted(RESULTS.glob("*.json"), key=_place):
         found = json.loads(path.read_text())
-        groups: dict[tuple[str, str, str], list[float]] = {}
+        groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
         for row in found["rows"] if isinstance(found.get("rows"), list) else ():
-            if row.get("target") and row.get("ratio") is not None:
-                groups.setdefault((row["who"], row["beside"], row["target"]), []).append(row["ratio"])
-        for (who, beside, target), ratios in groups.items():
-            times = "–".join(dict.fromkeys(f"{ratio:.2g}" for ratio in (min(ratios), max(ratios))))
-            lines.append(f"| {found['name']}: {who} | {beside} | {times} × | {target} |")
+            if row.get("target") and "who" in row:  # a curve has neither
+                groups.setdefault((row["who"], row["beside"], row["target"]), []).append(row)
+        lines += [_line(_FIRST_WORDS.split(found["title"])[0], rows) for rows in groups.values()]
     return "\n".join(lines)
+
+
+def _place(path: Path) -> tuple[int, str]:
+    return (ORDER.index(path.stem) if path.stem in ORDER else len(ORDER), path.stem)
+
+
+def _line(subject: str, rows: Rows) -> str:
+    first = rows[0]
+    endings = {row["work"].rpartition(", ")[2] for row in rows}  # `chain 200, 2 at once`: what all have in common
+    work = f"{subject}, {endings.pop()}" if len(endings) == 1 else subject
+    measured = [_measured(row) for row in rows]
+    unit = measured[0][1]
+    figures = "–".join(dict.fromkeys(number(value) for value in (min(measured)[0], max(measured)[0])))
+    met = sum(bool(row["met"]) for row in rows)
+    verdict = "met" if met == len(rows) else f"{met} of {len(rows)} met" if met else "missed"
+    pair = " : ".join(filter(None, (first["who"], first["beside"])))
+    return f"| {work} | {pair} | {figures}{unit} | {first['target']} | {verdict} |"
+
+
+def _measured(row: Mapping[str, Any]) -> tuple[float, str]:
+    """What the target is about, and its unit."""
+    for words, name in (("p95", "p95 ms"), ("ms more", "added ms")):
+        if words in row["target"] and name in row["more"]:
+            return float(row["more"][name]), " ms"
+    if row["ratio"] is not None:
+        return float(row["ratio"]), " ×"
+    return float(row["median"]), row["unit"] if row["unit"].startswith("/") else f" {row['unit']}"
 
 
 def table(rows: Rows) -> str:

@@ -76,7 +76,7 @@ def test_tables_go_between_their_marks_and_plots_are_pictures(tmp_path: Path, mo
     text = page.read_text()
     assert "old" not in text
     assert "| a & b | wattle (cpu 0.25) | 1.5 ms/task | 1 | 1 | 0.50 × ninja | ≤ 1 × | met |" in text
-    assert "| x: wattle | ninja | 0.5 × | ≤ 1 × |" in text
+    assert "| Title <1>, a & b | wattle : ninja | 0.5 × | ≤ 1 × | met |" in text
     assert text.startswith("one\n")
     assert "\ntwo\n" in text
     picture = ET.fromstring((tmp_path / "results" / "x.svg").read_text())
