@@ -86,6 +86,7 @@ def run(options: Options) -> list[Row]:
                 server.wait()
                 spec = {"name": "one", "tasks": {"a": {"run": ["/bin/true"]}}, "concurrent": True}
                 server.call("wattle/api/workflows", spec)
+                server.settle()
                 others += asyncio.run(status(server, count))
                 taken, asked = asyncio.run(burst(server, count))
             finally:

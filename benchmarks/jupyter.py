@@ -17,7 +17,7 @@ from typing import Any
 
 import websocket
 
-from benchmarks import dags
+from benchmarks import dags, machine
 from benchmarks.workshop import CannotRun, Options, environment
 
 _FINAL = ("completed", "failed", "cancelled")
@@ -75,6 +75,16 @@ class Server:
                 return
             time.sleep(pause)
         raise CannotRun(f"the Jupyter server did not come up:\n{(self.folder / 'server.log').read_text()[-1500:]}")
+
+    def settle(self) -> None:
+        """Wait until it does nothing: other extensions look around after a start, for language servers and the like."""
+        until, before = time.monotonic() + 30, machine.cpu_seconds(self.process.pid)
+        while time.monotonic() < until:
+            time.sleep(1)
+            now = machine.cpu_seconds(self.process.pid)
+            if now - before < 0.03:
+                return
+            before = now
 
     def watch(self) -> None:
         """Open the socket that a widget has."""
