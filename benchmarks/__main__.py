@@ -27,6 +27,7 @@ def measure(name: str, options: Options) -> bool:
     module = importlib.import_module(f"benchmarks.{name}")
     print(f"\n===== {name}: {module.TITLE}", flush=True)
     machine.calm(0.25, 10 if options.quick else 60)
+    machine.disk_at_rest(options.folder, 0 if options.quick else 360)
     about = machine.describe(options.folder)
     began = time.monotonic()
     try:

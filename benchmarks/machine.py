@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import platform
 import shutil
@@ -11,6 +12,8 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+
+_DIRECTORY = 100e-6  # seconds: twice what a new one takes on a disk at rest
 
 
 def describe(folder: Path) -> dict[str, object]:
@@ -72,6 +75,22 @@ def peak_memory(pid: int) -> float:
         if line.startswith("VmHWM"):
             return int(line.split()[1]) / 1024
     return 0.0
+
+
+def disk_at_rest(folder: Path, seconds: float) -> None:
+    """Wait, for so long at most, until new files cost what they usually cost.
+
+    For some minutes after many were deleted, ext4 looks at each free inode whether that was one of them.
+    """
+    place, until = folder / f"rest-{time.monotonic_ns()}", time.monotonic() + seconds
+    place.mkdir()
+    for number in itertools.count():
+        began = time.perf_counter()
+        for name in range(50):
+            (place / f"{number}-{name}").mkdir()
+        if (time.perf_counter() - began) / 50 < _DIRECTORY or time.monotonic() > until:
+            return
+        time.sleep(5)
 
 
 def cpu_seconds(pid: int) -> float:

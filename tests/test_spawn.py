@@ -137,20 +137,19 @@ def test_each_of_those_that_are_started_together_begins_in_its_own_folder(spawne
         one.release()
 
 
-def test_a_slow_birth_has_the_next_ones_started_side_by_side_and_only_for_a_while(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_slow_births_have_the_next_ones_started_side_by_side_and_only_for_a_while(tmp_path: Path) -> None:
     spawner = Spawner(Attempts(str(tmp_path)), process.Kernel())
-    monkeypatch.setattr("wattle_jupyter.host.spawn._SLOW", math.inf)
-    assert spawner._births_if_busy() is None
-    monkeypatch.setattr("wattle_jupyter.host.spawn._SLOW", 0.0)
-    one = attempt(tmp_path, "/bin/true")
-    spawner.start(one)
-    os.waitpid(one.pid, 0)
-    one.release()
+    now, slow, quick = time.monotonic() + 1000, 0.004, 0.0005
+    for seconds in (slow, quick, quick, slow, quick, quick):  # a few by themselves mean nothing
+        spawner._took(seconds, now)
+        assert spawner._births_if_busy() is None
+    spawner._took(slow, now)
+    spawner._took(slow, now)
     assert spawner._births_if_busy() is not None
     spawner._busy_until = time.monotonic()
     assert spawner._births_if_busy() is None
+    spawner._took(slow, now)  # one that is looked at meanwhile: it still is
+    assert spawner._births_if_busy() is not None
 
 
 def test_a_start_takes_the_pipe_of_an_attempt_that_ended(spawner: Spawner, tmp_path: Path) -> None:

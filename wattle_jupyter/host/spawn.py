@@ -33,7 +33,7 @@ EXIT_FILE = "exit"
 
 
 _SPARE = 64  # FIFOs of ended attempts that are kept for the next ones
-_SLOW = 0.001  # seconds that a birth takes on a busy machine
+_SLOW = 0.003  # seconds that a birth takes on a busy machine: mostly more there, one in a thousand on a quiet one
 _BUSY = 0.5  # seconds for which it is taken to be busy then
 _HANDS = 7  # threads beside the keeper's own
 
@@ -62,6 +62,7 @@ class Spawner:
         self._kernel = kernel
         self._spare: deque[str] = deque(maxlen=_SPARE)  # ended attempts whose FIFO may be used again
         self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._slowness = 0.0  # of the last births
         self._busy_until = 0.0  # monotonic
         self._births: Births | None = None
         self._births_tried = not kernel.together
@@ -161,9 +162,15 @@ class Spawner:
                 problem = error
             finally:
                 ended = time.monotonic()
-                if ended - began > _SLOW:
-                    self._busy_until = ended + _BUSY
+                if births is None:  # side by side they take longer: that says nothing
+                    self._took(ended - began, ended)
         raise problem
+
+    def _took(self, seconds: float, now: float) -> None:
+        """Two slow ones among a few: the machine is busy."""
+        self._slowness = 0.75 * self._slowness + (seconds > _SLOW)
+        if self._slowness >= 1.5:
+            self._busy_until = now + _BUSY
 
     @staticmethod
     def _spawn_alone(
