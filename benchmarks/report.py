@@ -31,6 +31,7 @@ class Look:
     table: Callable[[Rows], str]
     plot: Callable[[str, Rows], str]
     how: str
+    brief: Callable[[Rows], str] | None = None  # a smaller picture, for pages that tell of everything
 
 
 def save(name: str, title: str, note: str, rows: Rows, machine: Mapping[str, Any], look: Look | None = None) -> None:
@@ -39,6 +40,8 @@ def save(name: str, title: str, note: str, rows: Rows, machine: Mapping[str, Any
     found = {"name": name, "title": title, "note": note, "machine": machine, "rows": rows}
     (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
     (RESULTS / f"{name}.svg").write_text(look.plot(title, rows))
+    if look.brief is not None:
+        (RESULTS / f"{name}-brief.svg").write_text(look.brief(rows))
     for page in PAGES:
         if page.exists():
             text = filled(page.read_text(), name, block(found, look))

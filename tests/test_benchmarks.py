@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import __main__ as command  # noqa: E402
-from benchmarks import dags, growth, machine, memory, pairing, panels, probe, report, soak, trend, workshop  # noqa: E402
+from benchmarks import dags, growth, machine, memory, pairing, panels, peers, probe, report, soak, trend, workshop  # noqa: E402
 from benchmarks.pairing import Row, Target  # noqa: E402
 from wattle_jupyter import spec  # noqa: E402
 
@@ -252,3 +252,15 @@ def test_a_process_says_what_it_holds_when_it_is_asked(tmp_path: Path) -> None:
 def test_what_grew_most_is_named_first_and_little_things_are_not() -> None:
     before, after = {"a": 1 << 20}, {"a": 4 << 20, "b": 1000, "c": 5 << 20}
     assert list(memory.more_than(before, after).items()) == [("c", 5.0), ("a", 3.0)]
+
+
+def test_the_brief_picture_of_the_peers_has_each_of_them_once() -> None:
+    rows = [
+        Row("layered 1000, beside Luigi", "wattle", 1.0, 1.0, unit="s"),
+        Row("layered 1000, beside Luigi", "Luigi", 18.0, 17.0, unit="s"),
+        Row("layered 1000, beside doit", "wattle", 2.0, 1.0, unit="s"),
+        Row("layered 1000, beside doit", "doit", 1.1, 1.0, unit="s"),
+        Row("independent 1000, beside doit", "doit", 99.0, 99.0, unit="s"),
+    ]
+    words = [text.text for text in ET.fromstring(peers.brief([row.as_dict() for row in rows])).iter("{*}text")]
+    assert words[2:] == ["doit", "1.1 s", "wattle", "1.5 s", "Luigi", "18 s"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import socket
@@ -10,12 +11,15 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psutil
 import pytest
 from processes import API, EngineProcess, until
 
+from wattle_jupyter.handlers import socket as socket_handler
+from wattle_jupyter.handlers.socket import FRAME, SocketHandler
+from wattle_jupyter.logs import PIECE
 from wattle_jupyter.websocket import WebSocket
 
 
@@ -271,3 +275,32 @@ def test_what_the_page_asks_is_done_in_its_order(engine: EngineProcess, watcher:
     received = watcher.receive()
     assert isinstance(received, str), "bytes of a log that nobody watches"
     assert json.loads(received) == {"type": "log_end", "log": attempt, "size": 6}
+
+
+def test_a_log_of_which_more_is_there_is_not_made_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket_handler, "TICK", 3600)
+    handler = SocketHandler.__new__(SocketHandler)
+    handler._work, handler._logs = asyncio.Event(), {"a": cast("Any", None)}
+    handler._work.set()
+    frames = [[b"x" * PIECE], [b"x" * (FRAME // 4 - 1)] * 4 + [b"1234"], [b"last"]]
+    sent: list[int] = []
+
+    def gather(self: SocketHandler) -> tuple[list[Any], list[bytes], list[Any]]:
+        return [], frames[len(sent)], []
+
+    async def send(self: SocketHandler, header: object, data: list[bytes]) -> None:
+        sent.append(sum(map(len, data)))
+
+    monkeypatch.setattr(SocketHandler, "_gather", gather)
+    monkeypatch.setattr(SocketHandler, "_send_frame", send)
+
+    async def main() -> None:
+        sending = asyncio.ensure_future(handler._send_logs())
+        async with asyncio.timeout(20):
+            while len(sent) < len(frames):
+                await asyncio.sleep(0)
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+
+    asyncio.run(main())
+    assert sent == [PIECE, FRAME, 4]

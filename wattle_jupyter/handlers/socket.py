@@ -237,7 +237,9 @@ class SocketHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
                 await self._say(message)
             if not self._logs:
                 self._work.clear()
-            await asyncio.sleep(0 if sum(map(len, data)) >= FRAME else TICK)
+            sizes = [len(piece) for piece in data]
+            more = sum(sizes) >= FRAME or max(sizes, default=0) >= PIECE  # is there already, it seems
+            await asyncio.sleep(0 if more else TICK)
 
     def _gather(self) -> tuple[list[tuple[str, int, int]], list[bytes], list[LogEndMessage]]:
         """One frame's worth of all logs, those that were served last time last."""
