@@ -16,6 +16,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -518,6 +519,31 @@ def test_a_quiet_pipe_rests_between_ticks(make_pipe: Callable[..., Pipe]) -> Non
         pump.tend(at)
         assert [key.data for key, _ in outer.select(5)] == [pump.step]
         pump.remove(pipe)
+        pump._inner.close()
+
+
+@pytest.mark.parametrize(("crowd", "ticks"), [(200, 1.0), (2, 1.5), (1, 2.0)])
+def test_the_more_pipes_speak_at_once_the_longer_all_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crowd: int, ticks: float
+) -> None:
+    monkeypatch.setattr("wattle_jupyter.host.pipes._CROWD", crowd)
+    with selectors.DefaultSelector() as outer:
+        pump = Pump(outer, pytest.fail)
+        speaking = []
+        for name in "abc":
+            folder = tmp_path / name
+            folder.mkdir()
+            os.mkfifo(folder / "fifo")
+            speaking.append(Pipe(partial(os.open, folder, os.O_RDONLY)))
+            pump.add(speaking[-1])
+            os.write(speaking[-1].fifo, b"x")
+        monkeypatch.setattr(time, "monotonic", lambda: 100.0)
+        pump.step()
+        assert pump.next_at() == pytest.approx(100.0 + ticks * 0.02)
+        monkeypatch.undo()
+        for pipe in speaking:
+            pump.remove(pipe)
+            pipe.close()
         pump._inner.close()
 
 
