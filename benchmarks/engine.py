@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import resource
+import os
 import sys
 import time
 from dataclasses import replace
@@ -46,7 +46,7 @@ async def measure(folder: Path, slots: int, dag: dags.Dag, times: int) -> None:
                 "submit": submitted - began,
                 "server_cpu": time.process_time() - cpu[0],
                 "keeper_cpu": machine.cpu_seconds(keeper) - cpu[1],
-                "server_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                "server_mib": machine.peak_memory(os.getpid()),
                 "keeper_mib": machine.peak_memory(keeper),
             }
             print(json.dumps(found), flush=True)

@@ -72,7 +72,7 @@ def summary() -> str:
         found = json.loads(path.read_text())
         groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
         for row in found["rows"] if isinstance(found.get("rows"), list) else ():
-            if row.get("target") and "who" in row:  # a curve has neither
+            if row.get("target") and "beside" in row:  # curves and samples over time have none
                 groups.setdefault((row["who"], row["beside"], row["target"]), []).append(row)
         lines += [_line(_FIRST_WORDS.split(found["title"])[0], rows) for rows in groups.values()]
     return "\n".join(lines)

@@ -69,12 +69,12 @@ class Recipe:
 
 
 class Shelf:
-    """Recipes of stored definitions that were asked for lately: of ``most`` tasks in all, some 8 MB.
+    """Recipes of stored definitions that were asked for lately: of ``most`` tasks in all, some 2 MB.
 
     They lie there by their rows, whose content never changes, so none is ever out of date. Any thread may ask.
     """
 
-    def __init__(self, most: int = 5_000) -> None:
+    def __init__(self, most: int = 1_000) -> None:
         self._most = most
         self._lock = threading.Lock()
         self._recipes: dict[str, Recipe] = {}  # by row id; the one that was asked for last is last
