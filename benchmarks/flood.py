@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from websocket import WebSocketException
 
 from benchmarks import machine, pairing
 from benchmarks.creates import percentile
@@ -112,10 +115,11 @@ def _all(socket: LogSocket, size: int) -> None:
 
 
 def _slowly(socket: LogSocket, size: int) -> None:
-    while True:
-        _, what = socket.read()
-        if not isinstance(what, dict):
-            time.sleep(sum(len(data) for _, _, data in what) / 1e6)
+    with contextlib.suppress(WebSocketException, OSError):  # closed when the run is over
+        while True:
+            _, what = socket.read()
+            if not isinstance(what, dict):
+                time.sleep(sum(len(data) for _, _, data in what) / 1e6)
 
 
 def _never(socket: LogSocket, size: int) -> None:

@@ -522,6 +522,25 @@ def test_a_quiet_pipe_rests_between_ticks(make_pipe: Callable[..., Pipe]) -> Non
         pump._inner.close()
 
 
+def test_a_noisy_pipe_is_not_left_alone_for_a_whole_tick(
+    make_pipe: Callable[..., Pipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = make_pipe()
+    with selectors.DefaultSelector() as outer:
+        pump = Pump(outer, pytest.fail)
+        pump.add(pipe)
+        monkeypatch.setattr(time, "monotonic", lambda: 100.0)
+        rests = []
+        for count in (40_000, 10, 10):
+            os.write(pipe.fifo, b"x" * count)
+            pump.step()
+            rests.append(pump.next_at())
+        monkeypatch.undo()
+        assert rests == [None, pytest.approx(100.002), pytest.approx(100.02)]
+        pump.remove(pipe)
+        pump._inner.close()
+
+
 @pytest.mark.parametrize(("crowd", "ticks"), [(200, 1.0), (2, 1.5), (1, 2.0)])
 def test_the_more_pipes_speak_at_once_the_longer_all_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crowd: int, ticks: float

@@ -20,6 +20,7 @@ POINT = struct.Struct("<dQ")
 """One entry of the time index: seconds since the epoch, size of the log then."""
 
 _TICK = 0.02
+_BREATH = 0.002  # after a noisy step: a pipe of 1 MiB may be full long before a tick is over, and its writer waits
 _CROWD = 200  # that speak at once: with more of them the ticks become longer, up to twice as long
 _RETRY = 0.5  # after a full disk or an I/O error
 _POINT_GAP = 0.1
@@ -199,6 +200,7 @@ class Pump:
         self._complain = complain
         self._inner = selectors.DefaultSelector()
         self._armed = False
+        self._noisy = False  # was the last step
         self._rearm_at = 0.0
         self._sick: dict[Pipe, float] = {}  # → when to try again
         self._why = ""
@@ -242,7 +244,9 @@ class Pump:
             noisy |= self._move(key.data, wall) >= _NOISY
         if not noisy:
             self._disarm()
-            self._rearm_at = time.monotonic() + _TICK * min(2.0, max(1.0, len(ready) / _CROWD))
+            rest = _BREATH if self._noisy else _TICK * min(2.0, max(1.0, len(ready) / _CROWD))
+            self._rearm_at = time.monotonic() + rest
+        self._noisy = noisy
 
     def _move(self, pipe: Pipe, wall: float) -> int:
         try:
