@@ -14,6 +14,7 @@ from processes import EngineProcess, ServerProcess
 
 from wattle_jupyter import client, owner, spec
 from wattle_jupyter.errors import WattleError
+from wattle_jupyter.migrations import SCHEMA
 from wattle_jupyter.store import Store
 
 TABLE: dict[str, str] = yaml.safe_load((Path(__file__).parent / "fixtures" / "bad_situations.yaml").read_text())
@@ -119,7 +120,7 @@ def test_a_database_of_a_later_version(scratch_store: Path) -> None:
     with sqlite3.connect(scratch_store / "wattle.db") as db:
         db.execute("PRAGMA user_version = 99")
     db.close()
-    assert opened(scratch_store) == TABLE["newer database"].format(store=scratch_store)
+    assert opened(scratch_store) == TABLE["newer database"].format(store=scratch_store, schema=SCHEMA)
 
 
 def test_a_store_that_another_server_owns(engine: EngineProcess) -> None:
