@@ -16,7 +16,6 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -538,31 +537,6 @@ def test_a_noisy_pipe_is_not_left_alone_for_a_whole_tick(
         monkeypatch.undo()
         assert rests == [None, pytest.approx(100.002), pytest.approx(100.02)]
         pump.remove(pipe)
-        pump._inner.close()
-
-
-@pytest.mark.parametrize(("crowd", "ticks"), [(200, 1.0), (2, 1.5), (1, 2.0)])
-def test_the_more_pipes_speak_at_once_the_longer_all_rest(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crowd: int, ticks: float
-) -> None:
-    monkeypatch.setattr("wattle_jupyter.host.pipes._CROWD", crowd)
-    with selectors.DefaultSelector() as outer:
-        pump = Pump(outer, pytest.fail)
-        speaking = []
-        for name in "abc":
-            folder = tmp_path / name
-            folder.mkdir()
-            os.mkfifo(folder / "fifo")
-            speaking.append(Pipe(partial(os.open, folder, os.O_RDONLY)))
-            pump.add(speaking[-1])
-            os.write(speaking[-1].fifo, b"x")
-        monkeypatch.setattr(time, "monotonic", lambda: 100.0)
-        pump.step()
-        assert pump.next_at() == pytest.approx(100.0 + ticks * 0.02)
-        monkeypatch.undo()
-        for pipe in speaking:
-            pump.remove(pipe)
-            pipe.close()
         pump._inner.close()
 
 

@@ -35,7 +35,6 @@ from wattle_jupyter.wire import (
 MAX_LOGS = 1000  # subscriptions of one socket
 MAX_RUNS = 1000  # runs that one socket watches
 FRAME = 1 << 20  # most log bytes in one frame
-_CROWD = 200  # logs with something new at once: with more of them the ticks become longer, up to twice as long
 PATIENCE = 30.0  # seconds that a client may take to read one message
 
 
@@ -240,7 +239,7 @@ class SocketHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
                 self._work.clear()
             sizes = [len(piece) for piece in data]
             more = sum(sizes) >= FRAME or max(sizes, default=0) >= PIECE  # is there already, it seems
-            await asyncio.sleep(0 if more else TICK * min(2.0, max(1.0, len(data) / _CROWD)))
+            await asyncio.sleep(0 if more else TICK)
 
     def _gather(self) -> tuple[list[tuple[str, int, int]], list[bytes], list[LogEndMessage]]:
         """One frame's worth of all logs, those that were served last time last."""

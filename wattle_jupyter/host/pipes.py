@@ -21,7 +21,6 @@ POINT = struct.Struct("<dQ")
 
 _TICK = 0.02
 _BREATH = 0.002  # after a noisy step: a pipe of 1 MiB may be full long before a tick is over, and its writer waits
-_CROWD = 200  # that speak at once: with more of them the ticks become longer, up to twice as long
 _RETRY = 0.5  # after a full disk or an I/O error
 _POINT_GAP = 0.1
 _NOISY = 32 << 10
@@ -239,13 +238,11 @@ class Pump:
         """Something is readable: move it, then rest for a tick unless somebody is noisy."""
         noisy = False
         wall = time.time()
-        ready = self._inner.select(0)
-        for key, _ in ready:
+        for key, _ in self._inner.select(0):
             noisy |= self._move(key.data, wall) >= _NOISY
         if not noisy:
             self._disarm()
-            rest = _BREATH if self._noisy else _TICK * min(2.0, max(1.0, len(ready) / _CROWD))
-            self._rearm_at = time.monotonic() + rest
+            self._rearm_at = time.monotonic() + (_BREATH if self._noisy else _TICK)
         self._noisy = noisy
 
     def _move(self, pipe: Pipe, wall: float) -> int:
