@@ -9,14 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from wattle_jupyter.host.birth import Births, births
+from wattle_jupyter.host.birth import Births
 
 
 @pytest.fixture(scope="module")
 def library() -> Births:
-    found = births(3)
-    assert found is not None
-    return found
+    return Births(3)
 
 
 @pytest.fixture
@@ -120,6 +118,7 @@ def test_more_works_than_hands_are_all_done_before_it_returns(library: Births) -
         assert sorted(done) == list(range(size))
 
 
-def test_where_the_c_library_lacks_a_call_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_the_c_library_lacks_a_call_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wattle_jupyter.host.birth._NEEDED", ("posix_spawn", "no_such_call_in_any_library"))
-    assert births(3) is None
+    with pytest.raises(OSError, match="no_such_call_in_any_library"):
+        Births(3)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import sys
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -150,6 +152,28 @@ def test_slow_births_have_the_next_ones_started_side_by_side_and_only_for_a_whil
     assert spawner._births_if_busy() is None
     spawner._took(slow, now)  # one that is looked at meanwhile: it still is
     assert spawner._births_if_busy() is not None
+
+
+@pytest.mark.parametrize("lack", ["ctypes", "call", "threads"])
+def test_where_side_by_side_cannot_be_had_all_are_started_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lack: str
+) -> None:
+    def no_more(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    if lack == "ctypes":
+        monkeypatch.setitem(sys.modules, "wattle_jupyter.host.birth", None)
+    elif lack == "call":
+        monkeypatch.setattr("wattle_jupyter.host.birth._NEEDED", ("no_such_call",))
+    else:
+        monkeypatch.setattr(threading.Thread, "start", no_more)
+    spawner = Spawner(Attempts(str(tmp_path)), process.Kernel())
+    spawner._busy_until = math.inf
+    batch = [attempt(tmp_path, "/bin/true") for _ in range(3)]
+    assert [outcome.kind for outcome in spawner.start_all(batch)] == ["running"] * 3
+    for one in batch:
+        assert os.waitpid(one.pid, 0)[1] == 0
+        one.release()
 
 
 def test_a_start_takes_the_pipe_of_an_attempt_that_ended(spawner: Spawner, tmp_path: Path) -> None:

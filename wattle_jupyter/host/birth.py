@@ -6,7 +6,6 @@ A parent waits until its child has become another program. On a busy machine tha
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import queue
@@ -22,21 +21,26 @@ _NEEDED = (
 
 
 class Births:
-    """``spawn`` from any thread; ``together`` does several things at once. OSError if the C library lacks something."""
+    """``spawn`` from any thread; ``together`` does several things at once, with so many ``hands`` beside the caller's.
+
+    OSError if the C library lacks something, RuntimeError if there may be no more threads.
+    """
 
     def __init__(self, hands: int) -> None:
-        self._libc = ctypes.CDLL(None, use_errno=True)
+        libc = ctypes.CDLL(None)
         try:
-            self._calls = {name: getattr(self._libc, name) for name in _NEEDED}
+            self._calls = {name: getattr(libc, name) for name in _NEEDED}
         except AttributeError as error:
             raise OSError(f"this C library cannot: {error}") from None
         self._attributes = ctypes.create_string_buffer(_ROOM)
         self._do("posix_spawnattr_init", self._attributes)
         self._do("posix_spawnattr_setflags", self._attributes, ctypes.c_short(_SETSID))
-        self._hands = hands
-        self._threads = 0
         self._todo: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(hands):
+            # all of them now: none may be missing when something is to be started. They last as long as this process,
+            # because what a task leaves behind must not come to one of them
+            threading.Thread(target=self._work, daemon=True).start()
 
     def _do(self, name: str, *args: object) -> None:
         if error := self._calls[name](*args):
@@ -63,10 +67,6 @@ class Births:
 
     def together(self, works: Sequence[Callable[[], None]]) -> None:
         """Do each of these, side by side. They must not raise."""
-        while self._threads < min(self._hands, len(works) - 1):
-            # they last as long as this process: what a task leaves behind must not come to one of them
-            threading.Thread(target=self._work, daemon=True).start()
-            self._threads += 1
         for work in works[1:]:
             self._todo.put(work)
         works[0]()
@@ -90,10 +90,3 @@ def _bytes(text: str) -> bytes:
 
 def _strings(texts: Sequence[str]) -> ctypes.Array[ctypes.c_char_p]:
     return (ctypes.c_char_p * (len(texts) + 1))(*map(_bytes, texts), None)
-
-
-def births(hands: int) -> Births | None:
-    """None where this cannot be had: processes are born one by one then."""
-    with contextlib.suppress(OSError):
-        return Births(hands)
-    return None

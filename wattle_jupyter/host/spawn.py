@@ -16,14 +16,17 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from wattle_jupyter.host import process
 from wattle_jupyter.host.attempt import Attempt
-from wattle_jupyter.host.birth import Births, births
 from wattle_jupyter.host.files import Attempts
 from wattle_jupyter.host.pipes import FIFO, Pipe
 from wattle_jupyter.host.record import HEIRLOOM, Record
 from wattle_jupyter.host.trouble import passes
+
+if TYPE_CHECKING:
+    from wattle_jupyter.host.birth import Births
 
 EPILOGUE = 'trap : HUP INT TERM; "$@"; c=$?; printf %s "$c" >"$0".tmp && mv "$0".tmp "$0"; exit $c'
 """Keeps the exit code in a file where the kernel cannot tell it to a later keeper. The task itself does not inherit the
@@ -84,7 +87,12 @@ class Spawner:
         if time.monotonic() >= self._busy_until:
             return None
         if not self._births_tried:
-            self._births, self._births_tried = births(_HANDS), True
+            self._births_tried = True
+            # where it cannot be had, a Python without ctypes for one, processes are born one by one
+            with contextlib.suppress(ImportError, OSError, RuntimeError):
+                from wattle_jupyter.host.birth import Births  # noqa: PLC0415  most keepers never need it
+
+                self._births = Births(_HANDS)
         return self._births
 
     def start(self, attempt: Attempt, births: Births | None = None) -> Outcome:
