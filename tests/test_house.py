@@ -82,6 +82,11 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     assert HEAVY & set(loaded) == set()
 
 
+def test_an_engine_that_nobody_gives_a_spec_does_without_pydantic() -> None:
+    loaded = in_python("import sys, wattle_jupyter.engine; print(*sys.modules)").split()
+    assert {"pydantic", "networkx", "tornado", "jupyter_server"} & set(loaded) == set()
+
+
 def test_the_keeper_needs_nothing_but_the_standard_library() -> None:
     # -S leaves out site-packages: an import of anything else ends the process
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import wattle_jupyter.host.keeper; print(*sys.modules)"

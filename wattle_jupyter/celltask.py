@@ -20,7 +20,7 @@ from wattle_jupyter.cellline import Line
 from wattle_jupyter.errors import InvalidRequest, Problem, SpecError
 from wattle_jupyter.model import RESULT, Json, sole_output
 from wattle_jupyter.notebook import as_json
-from wattle_jupyter.shapes import nearest
+from wattle_jupyter.wording import nearest
 
 _BUILTINS = [name for name in dir(builtins) if not name.startswith("_")]
 _MODULE_NAMES = frozenset({"__name__", "__doc__", "__builtins__", "__package__", "__spec__", "__loader__"})

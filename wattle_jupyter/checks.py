@@ -13,7 +13,7 @@ from wattle_jupyter.errors import Problem, SpecError
 from wattle_jupyter.model import Call, Json, Task, Workflow
 from wattle_jupyter.notation import Where, path_text
 from wattle_jupyter.plan import arrows, cycles
-from wattle_jupyter.shapes import describe, nearest
+from wattle_jupyter.wording import describe, nearest
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
 _WORKFLOW_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")

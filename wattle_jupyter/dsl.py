@@ -43,7 +43,8 @@ from wattle_jupyter.notation import path_text, yaml_data
 from wattle_jupyter.notebook import BadUse, Entry, Place, WorkflowError, as_json, here, notebook
 from wattle_jupyter.pickling import Stays
 from wattle_jupyter.run import Drawing, Run, did_you_mean
-from wattle_jupyter.shapes import HeadShape, TaskShape, describe, nearest, unknown_field
+from wattle_jupyter.shapes import HeadShape, TaskShape
+from wattle_jupyter.wording import describe, nearest, unknown_field
 
 Nodes = Sequence["Node"]
 _OWN = frozenset({"run", "call"})  # what a task does, which the DSL says in its own way

@@ -14,7 +14,7 @@ from wattle_jupyter.errors import Problem, SpecError
 from wattle_jupyter.model import RESULT, Json, sole_output
 from wattle_jupyter.notebook import BadUse, Built, Draft, Place
 from wattle_jupyter.pickling import Stays
-from wattle_jupyter.shapes import describe, nearest
+from wattle_jupyter.wording import describe, nearest
 
 
 class FunctionTask:

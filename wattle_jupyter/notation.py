@@ -60,6 +60,11 @@ _YAML_WORDS: Mapping[str, tuple[str, str]] = {
 }
 
 
+def is_path(text: str) -> bool:
+    """Is the text of an output a file's path (it holds ``/`` or a suffix), rather than the description of a value?"""
+    return "/" in text or re.search(r"[^\s.]\.[A-Za-z0-9]{1,12}$", text) is not None
+
+
 def yaml_data(text: str) -> tuple[Json, Lines]:
     """Data of a YAML text, and the 1-based line of every key and item."""
     try:

@@ -9,69 +9,23 @@ import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from wattle_jupyter.model import Json, Mode, OnFailure, Priority
-from wattle_jupyter.notation import Where
+from wattle_jupyter.notation import Where, is_path
+from wattle_jupyter.wording import SAME, describe, unknown_field
 
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _LONGEST = 10 * 365 * 86400.0
 
-_LATER = """
-foreach when cache pool pools schedule schedules approval secrets executor host hosts labels environment code tags
-resources notify on_success on_exit workflow matrix stream
-"""
-LATER = frozenset(_LATER.split())
-"""Fields that a later release brings; they are refused by name."""
-
-_SAME = {
-    **dict.fromkeys(["command", "cmd", "sh", "shell", "script", "exec", "bash", "commands"], "run"),
-    **dict.fromkeys(
-        ["depends_on", "depends", "deps", "after", "upstream", "requires", "dependencies", "need"], "needs"
-    ),
-    **dict.fromkeys(["cwd", "workdir", "dir", "directory", "current_dir"], "working_dir"),
-    **dict.fromkeys(["env_vars", "environ", "variables"], "env"),
-    **dict.fromkeys(["max_retries", "retry", "attempts"], "retries"),
-    **dict.fromkeys(["jobs", "steps", "nodes", "services"], "tasks"),
-    **dict.fromkeys(["parameters", "vars", "args"], "params"),
-    **dict.fromkeys(["max_concurrency", "max_parallel_tasks", "parallelism"], "max_parallel"),
-}
-
 
 def _fault(reason: str, cure: str = "") -> PydanticCustomError:
     # the context is not formatted into the message: texts of users may hold braces
     return PydanticCustomError("wattle", "wattle", {"reason": reason, "cure": cure})
-
-
-def describe(value: object) -> str:
-    """What was given, as people would say it."""
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return f"the number {value}" if len(str(value)) < 30 else "a long number"
-    if isinstance(value, str):
-        return f"the text '{value if len(value) <= 40 else value[:39] + '…'}'"
-    names: tuple[tuple[type, str], ...] = ((dict, "a mapping"), (list, "a list"))
-    return next((name for kind, name in names if isinstance(value, kind)), f"a {type(value).__name__}")
-
-
-def nearest(word: str, candidates: Iterable[str]) -> str:
-    """``did you mean `x`?``, or the candidates if nothing is close; empty if there are none."""
-    names = list(candidates)
-    if len(names) <= 500:
-        close = difflib.get_close_matches(word, names, 1, 0.6)
-        if close:
-            return f"did you mean `{close[0]}`?"
-    if not names:
-        return ""
-    shown = ", ".join(f"`{name}`" for name in names[:8])
-    return f"there is {shown}{' …' if len(names) > 8 else ''}"
 
 
 def seconds(value: object) -> object:
@@ -152,11 +106,6 @@ def _output(value: object) -> object:
     return ({"path": value} if is_path(value) else {"description": value}) if isinstance(value, str) else value
 
 
-def is_path(text: str) -> bool:
-    """Is the text of an output a file's path (it holds ``/`` or a suffix), rather than the description of a value?"""
-    return "/" in text or re.search(r"[^\s.]\.[A-Za-z0-9]{1,12}$", text) is not None
-
-
 Seconds = Annotated[float, BeforeValidator(seconds)]
 SomeSeconds = Annotated[float, BeforeValidator(_some_seconds)]
 Command = Annotated[str | list[str], BeforeValidator(_command)]
@@ -168,6 +117,14 @@ class Shape(BaseModel):
     """Base of all shapes: nothing is coerced, nothing unknown is taken."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    @classmethod
+    def tried(cls, value: Mapping[str, object], at: Where) -> tuple[Self | None, list[tuple[Where, str, str]]]:
+        """``value`` in this shape, or None with ``(where, reason, cure)`` of each fault, each place once."""
+        try:
+            return cls.model_validate(value), []
+        except ValidationError as error:
+            return None, list(_faults(error, cls, at))
 
 
 class OutputShape(Shape):
@@ -247,10 +204,9 @@ class WorkersShape(HeadShape):
 # --------------------------------------------------------------------------------------------------------- faults
 
 
-def faults(error: ValidationError, shape: type[BaseModel], at: Where) -> Iterable[tuple[Where, str, str]]:
-    """``(where, reason, cure)`` of each fault, each place once."""
+def _faults(error: ValidationError, shape: type[BaseModel], at: Where) -> Iterable[tuple[Where, str, str]]:
     details = error.errors(include_url=False)
-    meant = {_SAME.get(str(detail["loc"][-1])) for detail in details if detail["type"] == "extra_forbidden"}
+    meant = {SAME.get(str(detail["loc"][-1])) for detail in details if detail["type"] == "extra_forbidden"}
     seen: set[Where] = set()
     for detail in details:
         where = (*at, *(part for part in detail["loc"] if part != "[key]"))
@@ -307,13 +263,3 @@ def _either(choices: list[str]) -> str:
 def _close(word: Json, choices: list[str]) -> str:
     close = difflib.get_close_matches(str(word).lower(), choices, 1, 0.6)
     return f"did you mean `{close[0]}`?" if close else ""
-
-
-def unknown_field(name: str, fields: Iterable[str]) -> tuple[str, str]:
-    """Reason and cure for a field that is not one of ``fields``."""
-    known = list(fields)
-    if name in LATER:
-        return f"`{name}` comes in a later release", "remove it"
-    if _SAME.get(name) in known:
-        return f"`{name}` is not a field here", f"did you mean `{_SAME[name]}`?"
-    return f"`{name}` is not a field here", nearest(name, known)

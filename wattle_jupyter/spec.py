@@ -11,19 +11,20 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from hashlib import blake2b
-from typing import Any, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from wattle_jupyter import command, template
 from wattle_jupyter.checks import Draft, Findings, check_head, check_tasks
 from wattle_jupyter.errors import SpecError, TooLarge
 from wattle_jupyter.model import Call, Json, Output, Task, Workflow, sole_output
-from wattle_jupyter.notation import Where, json_data, split_arrow, toml_data, yaml_data, yaml_text
-from wattle_jupyter.shapes import HeadShape, OutputShape, TaskShape, WorkerShape, describe, faults, is_path
+from wattle_jupyter.notation import Where, is_path, json_data, split_arrow, toml_data, yaml_data, yaml_text
+from wattle_jupyter.wording import describe
+
+if TYPE_CHECKING:
+    from wattle_jupyter.shapes import OutputShape, Shape, TaskShape, WorkerShape
 
 MAX_TASKS = 100_000
-_S = TypeVar("_S", bound=BaseModel)
+_S = TypeVar("_S", bound="Shape")
 _READERS = {".json": json_data, ".toml": toml_data}
 
 
@@ -122,10 +123,11 @@ def _head(data: dict[Any, Any], name: str | None, worker_form: bool, findings: F
         findings.add(("workers",), "`tasks` and `workers` are two forms of the same", "keep `tasks`")
     if name is not None:
         given["name"] = name
-    try:
-        shape = HeadShape.model_validate(given)
-    except ValidationError as error:
-        for where, reason, cure in faults(error, HeadShape, ()):
+    from wattle_jupyter.shapes import HeadShape  # noqa: PLC0415  pydantic only where a spec is read
+
+    shape, wrong = HeadShape.tried(given, ())
+    if shape is None:
+        for where, reason, cure in wrong:
             findings.add(where, reason, cure)
             if where:
                 given.pop(str(where[0]), None)
@@ -183,6 +185,8 @@ def _tasks(data: dict[Any, Any], findings: Findings) -> Iterator[Draft]:
         if tasks is not None:
             findings.add(("tasks",), f"must be a mapping, not {describe(tasks)}", "write `name: command` for each task")
         return
+    from wattle_jupyter.shapes import TaskShape  # noqa: PLC0415  pydantic only where a spec is read
+
     for key, value in list(tasks.items())[: MAX_TASKS + 1]:
         name, needs = split_arrow(str(key))
         where: Where = ("tasks", name)
@@ -206,17 +210,15 @@ def _body(value: object, needs: list[str] | None) -> object:
 
 def _shape(kind: type[_S], value: object, where: Where, findings: Findings) -> _S | None:
     if not isinstance(value, dict):
-        worker = kind is WorkerShape
+        worker = where[0] == "workers"
         what = "a mapping with `name` and `command`" if worker else "a command or a mapping"
         cure = "" if worker else "write the command after the name, or `run:` on an indented line"
         findings.add(where, f"must be {what}, not {describe(value)}", cure)
         return None
-    try:
-        return kind.model_validate({str(key): field for key, field in value.items()})
-    except ValidationError as error:
-        for fault in faults(error, kind, where):
-            findings.add(*fault)
-        return None
+    shape, wrong = kind.tried({str(key): field for key, field in value.items()}, where)
+    for fault in wrong:
+        findings.add(*fault)
+    return shape
 
 
 def _restored(name: str, form: Mapping[str, Json]) -> Task:
@@ -238,7 +240,7 @@ def _restored_output(form: Json) -> Output:
 _PASSED = tuple(
     field.name
     for field in fields(Task)
-    if field.name in TaskShape.model_fields and field.name not in ("run", "call", "needs", "outputs")
+    if field.name not in ("name", "run", "call", "script", "needs", "outputs", "references")
 )
 
 
@@ -289,6 +291,8 @@ def _workers(data: dict[Any, Any], findings: Findings) -> Iterator[Draft]:
         if workers is not None:
             findings.add(("workers",), f"must be a list, not {describe(workers)}", "write named tasks under `tasks:`")
         return
+    from wattle_jupyter.shapes import WorkerShape  # noqa: PLC0415  pydantic only where a spec is read
+
     for i, value in enumerate(workers[: MAX_TASKS + 1]):
         where: Where = ("workers", i)
         shape = _shape(WorkerShape, value, where, findings)

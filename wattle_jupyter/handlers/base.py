@@ -26,9 +26,9 @@ from wattle_jupyter.follower import HAND_OVER, Follower, Patience
 from wattle_jupyter.host.trouble import passes
 from wattle_jupyter.model import Json
 from wattle_jupyter.settings import Settings
-from wattle_jupyter.shapes import describe
 from wattle_jupyter.view import stamp
 from wattle_jupyter.wire import AuditEntry, ErrorBody
+from wattle_jupyter.wording import describe
 
 RESOURCE = "wattle"
 

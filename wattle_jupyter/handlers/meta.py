@@ -8,8 +8,9 @@ from contextlib import suppress
 
 from tornado.iostream import StreamClosedError
 
-from wattle_jupyter import health, history, metrics, openapi
+from wattle_jupyter import health, history, metrics
 from wattle_jupyter._version import __version__
+from wattle_jupyter.aside import aside
 from wattle_jupyter.errors import InvalidRequest, NotFound, Unavailable
 from wattle_jupyter.events import event_view
 from wattle_jupyter.follower import FOLLOWER
@@ -77,7 +78,13 @@ class OpenApiHandler(WattleHandler):
 
     @reads
     async def get(self) -> None:
-        self.finish(json.dumps(openapi.document(self.base_url)))
+        self.finish(await aside(_document, self.base_url))
+
+
+def _document(base_url: str) -> str:
+    from wattle_jupyter import openapi  # noqa: PLC0415  pydantic, which few servers need
+
+    return json.dumps(openapi.document(base_url))
 
 
 class NothingHandler(WattleHandler):

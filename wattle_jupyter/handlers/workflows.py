@@ -11,7 +11,7 @@ from wattle_jupyter.errors import InvalidRequest, NotFound, SpecError
 from wattle_jupyter.handlers.base import WattleHandler, executes, reads, writes
 from wattle_jupyter.library import Recipe
 from wattle_jupyter.model import Json, Workflow
-from wattle_jupyter.shapes import describe
+from wattle_jupyter.wording import describe
 
 
 async def load_spec(data: Json) -> Workflow:
