@@ -61,6 +61,9 @@ class FakeExecutor:
         self.before = before
         self._told: asyncio.Queue[list[Fact] | None] = asyncio.Queue()
 
+    def rouse(self) -> None:
+        pass
+
     async def start(self, epoch: int) -> int:
         self.world.epoch = max(epoch, self.world.epoch) + 1
         self.tell(*(self.world.facts[id] for id in sorted(self.world.held)))

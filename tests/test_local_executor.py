@@ -424,6 +424,40 @@ def test_a_keeper_that_cannot_start_is_reported_with_its_reason(tmp_path: Path) 
     asyncio.run(main())
 
 
+def test_a_keeper_that_was_roused_is_the_one_that_start_finds(store: Path, tmp_path: Path) -> None:
+    script, starts = tmp_path / "counted.py", tmp_path / "starts"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(HERE.parent)!r}); from wattle_jupyter.host import daemon\n"
+        f"open({str(starts)!r}, 'a').write('started\\n'); sys.exit(daemon.main(sys.argv[1:]))"
+    )
+
+    async def main() -> None:
+        executor = LocalExecutor(store, 2, keeper_script=script)
+        executor.rouse()
+        while not (store / "keeper.sock").exists():  # nobody has asked for it yet
+            await asyncio.sleep(0.01)
+        assert await executor.start(0) == 1
+        assert executor.hosts()[0].state == "up"
+        await executor.close()
+
+    asyncio.run(main())
+    assert starts.read_text() == "started\n"
+
+
+def test_what_was_roused_and_is_not_wanted_goes_with_its_executor(store: Path, tmp_path: Path) -> None:
+    script = tmp_path / "broken.py"
+    script.write_text("import sys; sys.exit('the reason')")
+
+    async def main() -> None:
+        executor = LocalExecutor(store, 2, keeper_script=script)
+        executor.rouse()
+        await asyncio.sleep(0)
+        await executor.close()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(main())
+
+
 def test_a_path_too_long_for_a_socket_works(store: Path) -> None:
     deep = store / ("x" * 100) / ("y" * 100)
     deep.mkdir(parents=True)

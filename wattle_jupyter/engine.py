@@ -55,7 +55,12 @@ class Engine:
     ) -> Engine:
         """Own the store in ``folder`` and take up what went on in it. Raises Unavailable with reason and cure."""
         log = log or logging.getLogger("wattle")
-        store = await Store.open(folder, keep_backups=settings.store.keep_backups)
+        executor = executor or LocalExecutor(folder, settings.scheduler.slots)
+        try:
+            store = await Store.open(folder, keep_backups=settings.store.keep_backups, owned=executor.rouse)
+        except BaseException:
+            await executor.close()
+            raise
         if str(store.rejoined):
             log.warning("wattle: %s", store.rejoined)
         limits = Limits(
@@ -67,7 +72,6 @@ class Engine:
             grace=settings.execution.grace,
             timeout=settings.execution.timeout,
         )
-        executor = executor or LocalExecutor(folder, limits.slots)
         objects = Objects(folder / "objects", settings.store.max_object, settings.store.keep_outputs)
         scheduler = Scheduler(store, executor, limits, objects=objects, environ=environ, steady=boot_time, log=log)
         try:

@@ -63,9 +63,12 @@ class Store:
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, folder: Path, *, keep_backups: int = backups.KEPT) -> Store:
+    async def open(
+        cls, folder: Path, *, keep_backups: int = backups.KEPT, owned: Callable[[], None] = lambda: None
+    ) -> Store:
         """Take the lock, look whether the database is sound, bring the schema up to date, read who we are.
 
+        ``owned`` is called when the lock is taken and nothing is known against the database.
         Raises StoreLocked if another server owns it, StoreUnavailable if it cannot be used, each with the cure.
         """
         make_folders(folder)
@@ -74,6 +77,7 @@ class Store:
             refusal = backups.refusal(folder)
             if refusal is not None:
                 raise refusal
+            owned()
             db = await _connect(folder)
         except BaseException:
             os.close(lock)

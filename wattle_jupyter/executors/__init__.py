@@ -73,6 +73,10 @@ class Executor(Protocol):
 
     name: str
 
+    def rouse(self) -> None:
+        """The store is ours, and being opened: what takes time may begin. ``start`` or ``close`` comes next. In the
+        loop's thread."""
+
     async def start(self, epoch: int) -> int:
         """Preflight and connect. Returns the epoch to use: higher than ``epoch`` and all that the hosts have seen."""
 

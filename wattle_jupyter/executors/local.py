@@ -111,6 +111,7 @@ class LocalExecutor:
         self._writer: asyncio.StreamWriter | None = None
         self._session: asyncio.Task[None] | None = None
         self._pulse: asyncio.Task[None] | None = None
+        self._reaching: asyncio.Task[None] | None = None
         self._up = asyncio.Event()
         self._facts: asyncio.Queue[list[Fact] | None] = asyncio.Queue()
         self._answers: dict[int, asyncio.Future[Message]] = {}
@@ -121,6 +122,10 @@ class LocalExecutor:
         self._stops: dict[str, tuple[str, float]] = {}  # asked for, no end seen: (how, monotonic time of the kill)
 
     # ------------------------------------------------------------------------------------------------ start and close
+
+    def rouse(self) -> None:
+        """A keeper takes some 50 ms to come up: it may while the store is opened."""
+        self._reaching = asyncio.create_task(self._reach())
 
     async def start(self, epoch: int) -> int:
         """Connect, starting a keeper if there is none. Unavailable, ProtocolMismatch or OSError when that cannot be."""
@@ -149,13 +154,11 @@ class LocalExecutor:
     async def close(self) -> None:
         """Detach: attempts go on, and so does the keeper while it has any."""
         self._tell = lambda _: None
-        if self._session is not None:
-            self._session.cancel()
-            await asyncio.gather(self._session, return_exceptions=True)
-            self._session = None
-        if self._pulse is not None:
-            self._pulse.cancel()
-            await asyncio.gather(self._pulse, return_exceptions=True)
+        tasks = [task for task in (self._session, self._pulse, self._reaching) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._session = self._pulse = self._reaching = None
         self._hang_up(Unavailable("the executor was closed"))
         for hold in self._holds.values():
             hold.close()
@@ -181,12 +184,8 @@ class LocalExecutor:
 
     async def _connect(self, agree: Any) -> None:
         """Reach a keeper and become its owner; ``agree`` makes our epoch of the newest that the keeper has seen."""
-        while True:
-            try:
-                await self._open()
-                break
-            except (FileNotFoundError, ConnectionError):
-                await self._spawn_keeper()
+        reaching, self._reaching = self._reaching, None
+        await (reaching or self._reach())
         try:
             hello = await self._greet()
             self._epoch = agree(hello["epoch"])
@@ -200,6 +199,15 @@ class LocalExecutor:
         self.keeper_pid = hello["pid"]
         self._set_state("up")
         self._take(owned["facts"])
+
+    async def _reach(self) -> None:
+        """Open a connection to a keeper, starting one if there is none."""
+        while True:
+            try:
+                await self._open()
+                return
+            except (FileNotFoundError, ConnectionError):
+                await self._spawn_keeper()
 
     async def _open(self) -> None:
         address = Address(str(self._store))
@@ -259,11 +267,10 @@ class LocalExecutor:
         )  # fmt: skip
         assert starter.stderr is not None
         try:
-            while starter.poll() is None:  # noqa: ASYNC110  (there is no event without a thread)
-                await asyncio.sleep(0.003)
+            words = (await _heard(starter.stderr.fileno())).decode("utf-8", "replace").strip()
+            while starter.poll() is None:  # noqa: ASYNC110  (it says nothing more: it is about to end)
+                await asyncio.sleep(0.001)
             if starter.returncode:
-                os.set_blocking(starter.stderr.fileno(), False)
-                words = (starter.stderr.read() or b"").decode("utf-8", "replace").strip()
                 self._complaint = words or f"the keeper ended with code {starter.returncode}"
                 log.warning("keeper of %s: %s", self._store, self._complaint)
                 await asyncio.sleep(0.1)
@@ -509,6 +516,25 @@ class LocalExecutor:
         hold = self._holds.pop(id, None)
         if hold is not None:
             hold.close()
+
+
+async def _heard(pipe: int) -> bytes:
+    """What comes out of a pipe until nobody holds its other end."""
+    loop, said = asyncio.get_running_loop(), bytearray()
+    ended: asyncio.Future[None] = loop.create_future()
+
+    def take() -> None:
+        data = os.read(pipe, 65536)
+        said.extend(data)
+        if not data and not ended.done():
+            ended.set_result(None)
+
+    loop.add_reader(pipe, take)
+    try:
+        await ended
+    finally:
+        loop.remove_reader(pipe)
+    return bytes(said)
 
 
 def _as_stopped(fact: Fact, stopped: set[str]) -> Fact:
