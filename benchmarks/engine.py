@@ -14,10 +14,12 @@ import os
 import sys
 import time
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 from benchmarks import dags, machine
 from wattle_jupyter import spec
+from wattle_jupyter.aside import aside
 from wattle_jupyter.engine import Engine
 from wattle_jupyter.executors.local import LocalExecutor
 from wattle_jupyter.settings import Settings
@@ -26,7 +28,9 @@ from wattle_jupyter.settings import Settings
 async def measure(folder: Path, slots: int, dag: dags.Dag, times: int) -> None:
     settings = Settings()
     settings = replace(settings, scheduler=replace(settings.scheduler, slots=slots))
-    engine = await Engine.open(settings, folder / "store")
+    # what reads specs is imported while store and keeper are opened, as by whoever is about to define something
+    reading = aside(import_module, "wattle_jupyter.shapes")
+    engine, _ = await asyncio.gather(Engine.open(settings, folder / "store"), reading)
     executor = engine.scheduler.executor
     assert isinstance(executor, LocalExecutor)
     keeper = executor.keeper_pid or 0
