@@ -411,6 +411,26 @@ def test_functions_run_in_processes_of_their_own_and_pass_on_what_they_return(li
     assert again["total"].result() == {"sum": 20, "n": 5}
 
 
+def test_a_notebook_takes_what_functions_return_and_its_copy_goes_on_to_others(live: Any, tmp_path: Path) -> None:
+    cells: list[dict[str, Any]] = [
+        {"cell_type": "code", "id": "a", "metadata": {"tags": ["parameters"]}, "outputs": [], "execution_count": None,
+         "source": "days = 1\nname = ''"},
+        {"cell_type": "code", "id": "b", "metadata": {}, "outputs": [], "execution_count": None,
+         "source": "print('saw', days, name, total)"},
+    ]  # fmt: skip
+    (tmp_path / "my report.ipynb").write_text(
+        json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+    )
+    run_cell(live, f'wf = wt.Workflow("noted", params={{"days": 7}}, working_dir={str(tmp_path)!r})')
+    run_cell(live, "@wf.task\ndef total(): return {'sum': 3}")
+    run_cell(live, "report = wf.notebook('report', 'my report.ipynb', params={'name': '5'}, inputs={'total': total})")
+    run_cell(live, """wf.sh('count', 'grep -c saw "$WATTLE_INPUT_R"', inputs={'r': report})""")
+    run = run_cell(live, "wf.run(days=2)").wait(check=True)
+    assert "saw 2 5 {'sum': 3}" in run["report"].logs()
+    assert "saw 2 5" in run["report"].result().read_text()
+    assert run_cell(live, "wf.to_yaml()").count("my report.ipynb") == 1
+
+
 def test_a_run_may_be_found_and_a_result_read_later(live: Any) -> None:
     run_cell(live, CHAIN)
     run_cell(live, "wf.run(n=2)").wait()

@@ -6,6 +6,7 @@ import json
 import posixpath
 import subprocess
 from dataclasses import replace
+from shlex import join
 from typing import Any
 
 import pytest
@@ -16,6 +17,9 @@ from hypothesis import strategies as st
 from wattle_jupyter import launch, spec
 from wattle_jupyter.errors import Conflict, InvalidRequest
 from wattle_jupyter.model import Json, Left, Workflow
+
+NOTEBOOK = launch.NOTEBOOK_RUNNER
+HOME = "--beside=/home/ada"
 
 NASTY = [
     "two words",
@@ -95,6 +99,9 @@ def test_raw_values_are_code_and_escaped_braces_are_text() -> None:
         ("fit.r", None, ("Rscript", "/o/train.py")),
         ("./go.sh x", None, ("bash", "/o/train.py", "x")),
         ("train.py | tee log", "/v/bin/python", ("/bin/sh", "-c", "/v/bin/python /o/train.py | tee log")),
+        ("report.ipynb n=3", "/v/python", (*NOTEBOOK, "--python=/v/python", HOME, "/o/train.py", "n=3")),
+        ("src/report.ipynb", None, (*NOTEBOOK, f"{HOME}/src", "/o/train.py")),
+        ("report.ipynb n={{ x }}", None, ("/bin/sh", "-c", f"{join(NOTEBOOK)} {HOME} /o/train.py n='a b'")),
         ("train.py {{ x }}", None, ("/bin/sh", "-c", "python3 /o/train.py 'a b'")),
     ],
 )
@@ -103,6 +110,13 @@ def test_a_script_runs_from_its_snapshot_by_its_interpreter(
 ) -> None:
     workflow = one(run, {"x": "a b"}, {"python": python} if python else None)
     assert argv(workflow, script="/o/train.py") == expected
+
+
+def test_a_notebook_is_given_the_params_of_the_run_and_the_path_of_its_copy() -> None:
+    workflow = one("report.ipynb", {"x": [1, None], "api_key": "s"}, outputs={"notebook": "out/report.ipynb"})
+    assert json.loads(env(workflow)["WATTLE_PARAMS"]) == {"x": [1, None], "api_key": "s"}
+    assert "--to=out/report.ipynb" in argv(workflow, script="/o/report.ipynb")
+    assert "WATTLE_PARAMS" not in env(one("report.py", {"x": 1}))
 
 
 def test_a_snapshot_with_an_odd_path_is_still_one_word() -> None:

@@ -19,6 +19,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
 _WORKFLOW_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+_PARAMETER = re.compile(r"[A-Za-z_]\w*=", re.ASCII)
 _UNUSABLE = re.compile(r"[\x00\ud800-\udfff]")
 _OWN = frozenset(f"WATTLE_{word}" for word in ("RUN", "TASK", "TASK_RUN", "ATTEMPT", "OUTPUT"))
 _MOST = 100  # problems told at once
@@ -162,14 +163,29 @@ def _check_command(draft: Draft, findings: Findings) -> None:
     texts = [run] if isinstance(run, str) else list(run)
     if not run or not texts[0].strip():
         findings.add(where, "the command is empty", "write what to run, such as `python script.py`")
-    elif notebook := command.notebook(run):
+    elif notebook := command.hidden_notebook(run, draft.task.script):
         findings.add(
-            where, f"`{notebook}`: notebooks as tasks come in a later release", "export it as a script for now"
+            where,
+            f"the shell cannot start {notebook}",
+            "write its name first and without quotes, or the command as a list: [my notebook.ipynb, rate=0.1]",
         )
+    elif command.is_notebook(draft.task.script) and (wrong := _no_parameter(run)):
+        findings.add(where, f"`{wrong}` is not a parameter of a notebook", "write `name=value`, such as `rate=0.1`")
     elif isinstance(run, str):
         _check_texts(findings, where, texts)
     elif any(_UNUSABLE.search(text) for text in texts):
         findings.add(where, "holds a NUL or half of a surrogate pair", "remove it")
+
+
+def _no_parameter(run: str | Sequence[str]) -> str | None:
+    """The first argument of a notebook that is none. What the shell reads is known only when it runs."""
+    words = iter(() if isinstance(run, str) else run[1:])
+    for word in words:
+        if word == "--kernel":
+            next(words, None)
+        elif not _PARAMETER.match(word):
+            return word
+    return None
 
 
 def _check_call(draft: Draft, call: Call, findings: Findings) -> None:

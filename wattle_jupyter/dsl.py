@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from wattle_jupyter import client as clients
 from wattle_jupyter import model, pickling, spec
 from wattle_jupyter.checks import Findings, check_head
 from wattle_jupyter.client import Client
+from wattle_jupyter.command import NOTEBOOK
 from wattle_jupyter.errors import InvalidRequest, NotFound, Problem, SpecError
 from wattle_jupyter.functiontask import (
     FunctionTask,
@@ -36,6 +38,7 @@ from wattle_jupyter.functiontask import (
     check_task_name,
     function_name,
     output_names,
+    outputs_of,
     refuse,
 )
 from wattle_jupyter.model import RESULT, Json
@@ -121,13 +124,31 @@ class Workflow(Stays):
         _check_fields(name, place, fields, _TASK_FIELDS, {"run": "the command is the second argument: remove it"})
         taken = self._taken(fields, name, place)
         body = {**taken, "run": list(command) if isinstance(command, tuple) else command}
-        outputs = output_names(fields.get("outputs"))
-        return self._put(Entry(name=name, kind="command", place=place, outputs=outputs, build=as_it_is(body)))
+        return self._command(name, body, place)
 
-    def notebook(self, name: str = "", *_: object, **__: object) -> NoReturn:
-        """Refused: notebooks as tasks come in a later release."""
-        shown = f"{name}: " if name else ""
-        raise BadUse(f"{shown}notebooks as tasks come in a later release; export it as a script for now")
+    def notebook(
+        self,
+        name: str,
+        path: str | os.PathLike[str],
+        /,
+        *,
+        params: Mapping[str, Json] | None = None,
+        kernel: str | None = None,
+        **fields: Any,
+    ) -> Node:
+        """A notebook as a task: a copy of it is executed, with ``params`` after its cell tagged ``parameters``.
+
+        Params of the workflow that this cell sets are given by themselves, and so are ``inputs``. The executed copy is
+        the output ``notebook``. ``kernel`` is the name of an installed one, if not the notebook's own is wanted.
+        """
+        place = notebook().here()
+        check_task_name(name, place)
+        _check_fields(name, place, fields, _TASK_FIELDS, {"run": "the notebook is the second argument: remove it"})
+        words = _notebook_words(name, place, path, params or {}, kernel)
+        return self._command(name, {**self._taken(fields, name, place), "run": words}, place)
+
+    def _command(self, name: str, body: dict[str, Any], place: Place) -> Node:
+        return self._put(Entry(name=name, kind="command", place=place, outputs=outputs_of(body), build=as_it_is(body)))
 
     def _put(self, entry: Entry, function: FunctionType | None = None) -> Node:
         entry.handle = node = Node(self, entry.name, function)
@@ -416,6 +437,21 @@ def _check_fields(
             said.append(f"{reason}; {cure}" if cure else reason)
     if said:
         refuse(subject, place, "; ".join(said))
+
+
+def _notebook_words(name: str, place: Place, path: object, params: Mapping[str, Json], kernel: str | None) -> list[str]:
+    """What runs a notebook, with what it is given."""
+    if not isinstance(path, str | os.PathLike) or not str(path).endswith(NOTEBOOK):
+        refuse(name, place, f"{describe(path)} is not the path of a notebook", f'give one: "report{NOTEBOOK}"')
+    try:
+        given = {key: as_json(key, value, f"{name}: params") for key, value in params.items()}
+    except InvalidRequest as error:
+        refuse("", place, str(error))
+    told = [
+        f"{key}={value if isinstance(value, str) and '{{' in value else json.dumps(value)}"
+        for key, value in given.items()
+    ]
+    return [os.fspath(path), *(["--kernel", kernel] if kernel else []), *told]
 
 
 def _sized(given: int | str) -> int:

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from wattle_jupyter import pickling
 from wattle_jupyter.checks import is_task_name
+from wattle_jupyter.command import COPY, runs_notebook
 from wattle_jupyter.errors import Problem, SpecError
 from wattle_jupyter.model import RESULT, Json, sole_output
 from wattle_jupyter.notebook import BadUse, Built, Draft, Place
@@ -118,6 +119,13 @@ def output_names(outputs: object) -> tuple[str, ...]:
     """The names in the field ``outputs`` as far as it has any."""
     names = outputs if isinstance(outputs, Mapping | list | tuple | set) else ()
     return tuple(key for key in names if isinstance(key, str))
+
+
+def outputs_of(body: object) -> tuple[str, ...]:
+    """The names of the outputs that a task of this body has, as far as it is one: with the copy of a notebook."""
+    form = body if isinstance(body, Mapping) else {"run": body}
+    names = output_names(form.get("outputs"))
+    return (COPY, *(name for name in names if name != COPY)) if runs_notebook(form.get("run")) else names
 
 
 def _with_result(outputs: object) -> object:

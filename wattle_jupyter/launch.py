@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import posixpath
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 
 from wattle_jupyter import template
+from wattle_jupyter.command import COPY, is_notebook
 from wattle_jupyter.errors import Conflict, InvalidRequest
 from wattle_jupyter.model import Call, Json, Left, Task, Workflow
 
@@ -17,8 +19,12 @@ RUNNER = posixpath.join(posixpath.dirname(__file__), "task.py")
 SECRET_PREFIXES = ("JUPYTERHUB_", "JPY_", "JUPYTER_TOKEN", "CONFIGPROXY_", "WATTLE_")
 """Names of variables that tasks do not inherit from the server: Jupyter's and the Hub's tokens, and our own."""
 
-INTERPRETERS = {".py": "", ".R": "Rscript", ".r": "Rscript", ".sh": "bash"}
+INTERPRETERS = {".py": "", ".ipynb": "", ".R": "Rscript", ".r": "Rscript", ".sh": "bash"}
 """What runs a script of this suffix; Python is the interpreter of the kernel that defined the workflow."""
+
+NOTEBOOK_RUNNER = (sys.executable, "-P", "-m", "wattle_jupyter.notebooktask")
+"""What runs a notebook: the server's Python, which has what speaks to kernels. Never with the user's folder in its
+path: a ``secrets.py`` there is not the library's."""
 
 
 LONGEST = (128 << 10) - 1
@@ -76,11 +82,11 @@ def argv(workflow: Workflow, task: Task, values: Values, script: str | None) -> 
     if isinstance(task.run, tuple):
         words = [template.render(word, values, quote=False) for word in task.run]
         if task.script is not None and script is not None:
-            words[:1] = interpreter(workflow, task.script, script)
+            words[:1] = interpreter(workflow, task, script)
         return tuple(words)
     text = task.run
     if task.script is not None and script is not None:
-        head = shlex.join(interpreter(workflow, task.script, script))
+        head = shlex.join(interpreter(workflow, task, script))
         text = template.escape(head) + text.lstrip()[len(task.script) :]
     return ("/bin/sh", "-c", template.render(text, values, quote=True))
 
@@ -88,7 +94,7 @@ def argv(workflow: Workflow, task: Task, values: Values, script: str | None) -> 
 def is_plain(workflow: Workflow, task: Task) -> bool:
     """Is there nothing in this task that a value could be missing for, and nothing that could be too long?"""
     words = task.run if isinstance(task.run, tuple) else (task.run,)
-    if task.inputs or task.call is not None:
+    if task.inputs or task.call is not None or is_notebook(task.script):
         return False
     texts = (*words, *workflow.env.values(), *task.env.values())
     return not any("{{" in text or len(text) > LONGEST // 5 for text in texts)
@@ -119,7 +125,7 @@ def _bytes(text: str) -> int:
 
 def _meant(task: Task, name: str) -> str:
     """What people call the thing that travels in a variable."""
-    if name == "WATTLE_CALL":
+    if name in ("WATTLE_CALL", "WATTLE_PARAMS"):
         return f"what {task.name} is called with (its params)"
     taken = {
         f"WATTLE_INPUT_{key.upper()}": f"the input {key} ({ref}) of {task.name}" for key, ref in task.inputs.items()
@@ -127,10 +133,21 @@ def _meant(task: Task, name: str) -> str:
     return taken.get(name, f"the variable {name} of {task.name}")
 
 
-def interpreter(workflow: Workflow, script: str, path: str) -> list[str]:
+def interpreter(workflow: Workflow, task: Task, path: str) -> list[str]:
     """``["Rscript", path]`` for a script that ends in .R, and so on."""
-    program = INTERPRETERS[posixpath.splitext(script)[1]] or workflow.python or "python3"
+    assert task.script is not None
+    if is_notebook(task.script):
+        options = {"--python": workflow.python, "--beside": _home(workflow, task.script, task)}
+        copy = task.outputs.get(COPY)
+        options |= {"--to": copy.path if copy else None}
+        return [*NOTEBOOK_RUNNER, *(f"{name}={text}" for name, text in options.items() if text), path]
+    program = INTERPRETERS[posixpath.splitext(task.script)[1]] or workflow.python or "python3"
     return [program, path]
+
+
+def _home(workflow: Workflow, script: str, task: Task) -> str:
+    """The folder that a script lies in."""
+    return posixpath.dirname(posixpath.join(working_dir(workflow, task), script))
 
 
 def environment(
@@ -145,8 +162,10 @@ def environment(
     for name, text in {**workflow.env, **task.env}.items():
         env[name] = template.render(text, values, quote=False)
     if task.script is not None and task.script.endswith(".py"):  # as if it ran from its own folder
-        folder = posixpath.dirname(posixpath.join(working_dir(workflow, task), task.script))
+        folder = _home(workflow, task.script, task)
         env["PYTHONPATH"] = ":".join(filter(None, (folder, env.get("PYTHONPATH", ""))))
+    if is_notebook(task.script) and workflow.params:
+        env["WATTLE_PARAMS"] = json.dumps(values.params(list(workflow.params)))
     if task.call is not None:
         env.update(_call(workflow, task, task.call, values, env.get("PYTHONPATH", "")))
     for name, ref in task.inputs.items():

@@ -50,6 +50,8 @@ def _value(task: Task, name: str, values: dict[str, Json], objects: Objects) -> 
         how = f"`wattle_jupyter.emit({name}=…)` was not called" if task.call else f"nothing wrote `{name}=…`"
         return f"output {name} is missing: {how}" + ("" if task.call else " to $WATTLE_OUTPUT")
     value = values[name]
+    if isinstance(value, dict) and isinstance(value.get("$file"), str):
+        return _left_file(name, value["$file"], objects)
     if not isinstance(value, dict) or "$object" not in value:
         return Left("json", value)
     try:
@@ -59,6 +61,14 @@ def _value(task: Task, name: str, values: dict[str, Json], objects: Objects) -> 
     if size is None:
         return f"output {name} is missing: the store has no object {str(value['$object'])[:12]}…"
     return Left("object", value["$object"], size)
+
+
+def _left_file(name: str, path: str, objects: Objects) -> Left | str:
+    """A file of which only the task knew where it would be."""
+    try:
+        return _file(path, objects)
+    except (OSError, ValueError) as error:
+        return f"output {name} is missing: {path} ({getattr(error, 'strerror', error)})"
 
 
 def _file(path: str, objects: Objects) -> Left:

@@ -113,10 +113,10 @@ def leave(name: str, value: object, what: str = "") -> None:
     if text is None:
         objects = Objects(os.environ["WATTLE_OBJECTS"], int(os.environ.get("WATTLE_MAX_OBJECT") or MAX_OBJECT))
         words = what or f"the output {name} of {os.environ['WATTLE_TASK']}"
-        about = _when_there_is_room(lambda: keep(objects, value, words))
+        about = when_there_is_room(lambda: keep(objects, value, words))
         text = json.dumps({"$object": about.pop("hash"), **about})
     line = f"{{{json.dumps(name)}: {text}}}\n".encode()
-    _when_there_is_room(lambda: _append(os.environ["WATTLE_OUTPUT"], line))
+    when_there_is_room(lambda: _append(os.environ["WATTLE_OUTPUT"], line))
 
 
 def _append(path: str, line: bytes) -> None:
@@ -132,7 +132,7 @@ def _append(path: str, line: bytes) -> None:
         os.close(fd)
 
 
-def _when_there_is_room(act: Callable[[], T]) -> T:
+def when_there_is_room(act: Callable[[], T]) -> T:
     """What took hours to compute does not fail for want of room: the task says that it waits, and waits."""
     told = False
     while True:

@@ -6,6 +6,7 @@ Here the scripts of a run are copied as well, so that an edit during the run cha
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import posixpath
 import shutil
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from wattle_jupyter import shell
+from wattle_jupyter.command import is_notebook
 from wattle_jupyter.errors import Problem, SpecError, StoreUnavailable
 from wattle_jupyter.launch import INTERPRETERS, python_environment, working_dir
 from wattle_jupyter.litter import touch
@@ -94,6 +96,17 @@ def _script_problems(task: Task, folder: str) -> list[Problem]:
         return [Problem(place, f"no script {script}", cure)]
     if not os.access(script, os.R_OK):
         return [Problem(place, f"the script {script} cannot be read", "change its permissions")]
+    return _notebook_problems(place, script) if is_notebook(task.script) else []
+
+
+def _notebook_problems(place: str, path: str) -> list[Problem]:
+    """Is it one at all? A kernel that it names may be anywhere: that is for its own start to say."""
+    try:
+        known = json.loads(Path(path).read_bytes())
+    except (OSError, ValueError) as error:
+        return [Problem(place, f"{path} is not a notebook: {error}", "correct it, or its path")]
+    if not isinstance(known, dict) or "nbformat" not in known:
+        return [Problem(place, f"{path} is not a notebook: it does not say `nbformat`", "correct its path")]
     return []
 
 

@@ -224,7 +224,7 @@ def _shape(kind: type[_S], value: object, where: Where, findings: Findings) -> _
 def _restored(name: str, form: Mapping[str, Json]) -> Task:
     run, script = command.parse(form.get("run", []))
     call = Call(**{**form["call"], "params": tuple(form["call"].get("params", ()))}) if "call" in form else None
-    outputs = {key: _restored_output(output) for key, output in form.get("outputs", {}).items()}
+    outputs = _left(script, {key: _restored_output(output) for key, output in form.get("outputs", {}).items()})
     refs = _task_references(run, form.get("env", {}))
     passed = {key: value for key, value in form.items() if key not in ("run", "call", "needs", "outputs")}
     needs = tuple(form.get("needs", ()))
@@ -248,10 +248,15 @@ def _task(name: str, shape: TaskShape) -> Task:
     run, script = command.parse(shape.run)
     passed = {field: getattr(shape, field) for field in _PASSED}
     needs = tuple(dict.fromkeys(shape.needs))
-    outputs = {key: _output(output) for key, output in shape.outputs.items()}
+    outputs = _left(script, {key: _output(output) for key, output in shape.outputs.items()})
     refs = _task_references(run, shape.env)
     call = Call(**{**shape.call.model_dump(), "params": tuple(shape.call.params)}) if shape.call else None
     return Task(name=name, run=run, call=call, script=script, needs=needs, outputs=outputs, references=refs, **passed)
+
+
+def _left(script: str | None, outputs: dict[str, Output]) -> dict[str, Output]:
+    """The outputs, and the executed copy of a notebook before them."""
+    return {command.COPY: Output(), **outputs} if command.is_notebook(script) else outputs
 
 
 def _output(shape: OutputShape, *, required: bool = True) -> Output:
@@ -312,7 +317,7 @@ def _worker(shape: WorkerShape) -> Task:
         run=run,
         script=script,
         inputs=shape.inputs,
-        outputs={key: _output(output, required=False) for key, output in shape.outputs.items()},
+        outputs=_left(script, {key: _output(output, required=False) for key, output in shape.outputs.items()}),
         env={key: template.escape(value) for key, value in shape.env_vars.items()},
         working_dir=shape.working_dir,
     )
@@ -347,7 +352,7 @@ def _readable(form: dict[str, Json]) -> Json:
     run = form.get("run")
     if isinstance(run, list):
         line = shlex.join(run)
-        if command.parse(line) == (tuple(run), None):
+        if command.parse(line) == command.parse(run):
             form = {**form, "run": line}
     if set(form) == {"run"} and isinstance(form["run"], str):
         return form["run"]

@@ -26,7 +26,7 @@ _HERE = os.path.dirname(os.path.abspath(__file__))  # compared with file names o
 _LAST = "__wattle_last__"
 
 
-def _be_the_package() -> None:
+def be_the_package() -> None:
     """Make ``wattle_jupyter`` importable, and nothing else of the folder that it lives in."""
     found = importlib.util.spec_from_file_location(
         "wattle_jupyter",
@@ -221,5 +221,5 @@ def _notebook_text(kind: type[BaseException], error: BaseException, trace: types
 
 
 if __name__ == "__main__":
-    _be_the_package()
+    be_the_package()
     importlib.import_module("wattle_jupyter.task").main()

@@ -11,7 +11,7 @@ from typing import Any
 
 from wattle_jupyter import spec
 from wattle_jupyter.errors import Problem, SpecError
-from wattle_jupyter.functiontask import output_names
+from wattle_jupyter.functiontask import outputs_of
 from wattle_jupyter.model import Json, Workflow
 from wattle_jupyter.notebook import Built, Draft, Entry, Place, Whole, notebook
 
@@ -51,8 +51,7 @@ def _trial(known: Draft | None, trial: Draft, data: Mapping[str, Json], place: P
         trial.heads = {who: said for who, said in known.heads.items() if who != "text"}
     trial.say("text", _head(data), place)
     for task, body in data["tasks"].items():
-        outputs = output_names(body.get("outputs")) if isinstance(body, dict) else ()
-        trial.put(Entry(name=task, kind="text", place=place, outputs=outputs, build=_as_written(body)))
+        trial.put(Entry(name=task, kind="text", place=place, outputs=outputs_of(body), build=_as_written(body)))
     trial.arrows = {arrow: at for arrow, at in trial.arrows.items() if all(end in trial.entries for end in arrow)}
     return trial
 

@@ -174,8 +174,7 @@ def notebook(folder: Path) -> str:
 
 
 def notebook_spec(folder: Path, name: str) -> dict[str, object]:
-    command = [sys.executable, "-m", "jupyter", "execute", name]
-    return {"name": "notebook", "working_dir": str(folder), "tasks": {"job": {"run": command}}}
+    return {"name": "notebook", "working_dir": str(folder), "python": sys.executable, "tasks": {"job": name}}
 
 
 def brief(rows: report.Rows) -> str:

@@ -1,0 +1,204 @@
+"""A notebook being executed: what its cells print is printed, and each cell that ended is saved.
+
+A module of its own because it imports nbclient, which takes as long as a kernel takes to start: meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+import nbformat
+from jupyter_client.asynchronous.client import AsyncKernelClient
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+from nbformat import NotebookNode
+
+from wattle_jupyter import parameters, passing
+from wattle_jupyter.kernelprocess import KernelProcess, KernelTrouble
+
+OUTPUTS = 3600
+"""Seconds that the outputs of a cell may come after its end: a gigabyte of them takes its time."""
+
+_SKIPPED = "skip-execution"
+_INJECTED = "injected-parameters"
+_TASK = Path(__file__).with_name("task.py")
+_BOOT = (  # the kernel may be one that does not have this package: tasks have it all the same
+    '__import__("importlib.util").util.find_spec("wattle_jupyter") or '
+    f'__import__("runpy").run_path({str(_TASK)!r})["be_the_package"]()'
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """Params of the workflow, inputs of the task with their kind and text, and arguments of the command."""
+
+    params: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    told: Mapping[str, Any] = field(default_factory=dict)
+
+
+class NotebookRun(NotebookClient):
+    """Executes ``notebook`` and keeps saving it to ``copy``. ``name`` is how to speak of it."""
+
+    def __init__(self, notebook: NotebookNode, copy: Path, name: str) -> None:
+        super().__init__(
+            notebook, timeout=None, iopub_timeout=OUTPUTS, coalesce_streams=True, skip_cells_with_tag=_SKIPPED
+        )
+        self._copy, self._name = copy, name
+        self._place = "before the first cell"
+        self._line_open = False  # does what was printed last go on?
+        self._rest = 0.0  # no save before this time
+
+    async def run(self, kernel: KernelProcess, given: Given) -> int:
+        """Exit code: 0, or 1 if a cell failed. Raises KernelTrouble if there is no kernel, or no more."""
+        self.reset_execution_trackers()
+        self.kc = client = kernel.client()
+        try:
+            about = await kernel.ready(client)
+            self.nb.metadata["language_info"] = about["language_info"]
+            injected = self._inject(given, str(about["language_info"].get("name", "")))
+            return await self._execute(client, injected)
+        except DeadKernelError:
+            raise KernelTrouble(f"the kernel ended {self._place} ({kernel.how_it_ended()})") from None
+        finally:
+            self.set_widgets_metadata()
+            passing.when_there_is_room(self._save)
+            kernel.end(client)
+            client.stop_channels()
+
+    # ---------------------------------------------------------------------------------------------------- what goes in
+
+    def _inject(self, given: Given, language: str) -> Injected | None:
+        """Put a cell with what is given after the one with the defaults. Raises KernelTrouble if it cannot be."""
+        if language != "python":
+            if given.told:
+                listed = ", ".join(f"`{name}`" for name in given.told)
+                cure = "pass an input: the notebook finds it in the variable WATTLE_INPUT_X of its environment"
+                raise KernelTrouble(
+                    f"only notebooks in Python take parameters ({listed}), not one in {language}; {cure}"
+                )
+            return None
+        self.nb.cells = [cell for cell in self.nb.cells if _INJECTED not in _tags(cell)]  # it may be a copy itself
+        at = next((i for i, cell in enumerate(self.nb.cells) if parameters.TAG in _tags(cell)), None)
+        takes = parameters.assigned(self.nb.cells[at].source) if at is not None else frozenset()
+        values = parameters.given(given.params, given.inputs, given.told, takes)
+        if not values:
+            return None
+        if at is None and given.told:
+            self._say(
+                f"{self._name} has no cell tagged `{parameters.TAG}`: {', '.join(given.told)} set before all cells"
+            )
+        cell = NotebookNode(
+            nbformat.v4.new_code_cell(  # type: ignore[no-untyped-call]  # it has no types
+                parameters.cell(values), metadata={"tags": [_INJECTED]}
+            )
+        )
+        index = 0 if at is None else at + 1
+        self.nb.cells.insert(index, cell)
+        return Injected(index, cell, parameters.cell(values, shown=True))
+
+    # ------------------------------------------------------------------------------------------------------- its cells
+
+    async def _execute(self, client: AsyncKernelClient, injected: Injected | None) -> int:
+        if injected is not None or self.nb.metadata["language_info"].get("name") == "python":
+            client.execute(_BOOT, silent=True, store_history=False)
+        own = [i for i, cell in enumerate(self.nb.cells) if _is_run(cell) and _INJECTED not in _tags(cell)]
+        for n, index in enumerate(own, 1):
+            if injected is not None and injected.index < index:
+                if not await self._is_set(injected):
+                    return 1
+                injected = None
+            cell = self.nb.cells[index]
+            self._place = f"in cell {n} of {len(own)}"
+            self._write(sys.stdout, f"[{n}/{len(own)}] {_first_line(cell.source)}\n", fresh=True)
+            if not await self._ends_well(cell, index):
+                return 1
+            self._save_now_and_then()
+            self._write(sys.stdout, "", fresh=True)  # the mark of the progress is a line
+            passing.progress(n, len(own))
+        return 0
+
+    async def _is_set(self, injected: Injected) -> bool:
+        self._place = "while its parameters were set"
+        try:
+            return await self._ends_well(injected.cell, injected.index)
+        finally:
+            injected.cell.source = injected.shown
+
+    async def _ends_well(self, cell: NotebookNode, index: int) -> bool:
+        try:
+            await self.async_execute_cell(cell, index)
+        except CellExecutionError as error:
+            self._say(f"{self._name} failed {self._place}: {error.ename}: {error.evalue}")
+            return False
+        return True
+
+    # -------------------------------------------------------------------------------------------------- what comes out
+
+    def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> NotebookNode | None:
+        """Print what the cell says, and take it down as nbclient does."""
+        content = msg["content"]
+        if msg["msg_type"] == "stream":
+            self._write(sys.stderr if content["name"] == "stderr" else sys.stdout, content["text"])
+        elif msg["msg_type"] in ("execute_result", "display_data"):
+            self._write(sys.stdout, f"{content['data'].get('text/plain', '')}\n")
+        elif msg["msg_type"] == "error":
+            self._write(sys.stderr, "\n".join([*content["traceback"], ""]), fresh=True)
+        return super().process_message(msg, cell, cell_index)
+
+    def _say(self, text: str) -> None:
+        self._write(sys.stderr, f"wattle: {text}\n", fresh=True)
+
+    def _write(self, to: TextIO, text: str, *, fresh: bool = False) -> None:
+        """``fresh``: at the beginning of a line."""
+        if fresh and self._line_open:
+            text = f"\n{text}"
+        if text:
+            self._line_open = not text.endswith("\n")
+            to.write(text)
+            to.flush()
+
+    def _save_now_and_then(self) -> None:
+        """What is large is saved less often. That the disk is full is told at the end, if it still is."""
+        begun = time.monotonic()
+        if begun >= self._rest:
+            with contextlib.suppress(OSError):
+                self._save()
+            self._rest = time.monotonic() + 10 * (time.monotonic() - begun)
+
+    def _save(self) -> None:
+        """So that it is whole at any time."""
+        self._copy.parent.mkdir(parents=True, exist_ok=True)
+        part = self._copy.with_name(f".{self._copy.name}.part")
+        text: str = nbformat.writes(self.nb)  # type: ignore[no-untyped-call]  # it has no types
+        part.write_text(f"{text}\n", "utf-8")
+        part.replace(self._copy)
+
+
+@dataclass(frozen=True, slots=True)
+class Injected:
+    """The cell that sets what the notebook is given, its place, and the text that is kept of it."""
+
+    index: int
+    cell: NotebookNode
+    shown: str
+
+
+def _tags(cell: NotebookNode) -> list[str]:
+    tags = cell.metadata.get("tags", [])
+    return tags if isinstance(tags, list) else []
+
+
+def _is_run(cell: NotebookNode) -> bool:
+    return cell.cell_type == "code" and bool(cell.source.strip()) and _SKIPPED not in _tags(cell)
+
+
+def _first_line(source: str) -> str:
+    line = source.strip().splitlines()[0]
+    return line if len(line) <= 100 else line[:99] + "…"
