@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import resource
 import sys
 import threading
 import time
@@ -20,6 +21,7 @@ from wattle_jupyter.host.attempt import Attempt
 from wattle_jupyter.host.birth import Births
 from wattle_jupyter.host.files import Attempts
 from wattle_jupyter.host.pipes import FIFO, Pipe
+from wattle_jupyter.host.record import HEIRLOOM, parse
 from wattle_jupyter.host.spawn import Outcome, Spawner
 
 
@@ -229,3 +231,29 @@ def test_what_environments_have_in_common_travels_once() -> None:
     assert message["env"] == {"A": "1"}
     assert [form["env"] for form in message["specs"]] == [{"B": "2"}, {"B": "3", "C": "4"}, {"B": "2", "C": "5"}]
     assert _start([])["specs"] == []
+
+
+def test_a_task_writes_into_its_own_pipe_whatever_numbers_the_files_of_the_keeper_have(
+    spawner: Spawner, tmp_path: Path
+) -> None:
+    """Among many tasks one of those files has the very number by which tasks inherit the lock."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], HEIRLOOM + 64), limits[1]))
+    below: list[int] = []
+    try:
+        while not below or below[-1] < HEIRLOOM - 8:
+            below.append(os.open(os.devnull, os.O_RDONLY))
+        for _ in range(12):  # the next free number rises past that one
+            below.append(os.open(os.devnull, os.O_RDONLY))
+            one = attempt(tmp_path, "/bin/sh", "-c", "echo to the log")
+            assert spawner.start(one).kind == "running"
+            assert os.waitpid(one.pid, 0)[1] == 0
+            assert one.pipe is not None
+            assert one.pipe.drain(time.time()) == len("to the log\n")
+            assert one.record is not None
+            assert [line["k"] for line in parse(os.pread(one.record.fd, 65536, 0))[0]] == ["claim", "start"]
+            one.release()
+    finally:
+        for number in below:
+            os.close(number)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)

@@ -153,10 +153,10 @@ class Spawner:
 
     def _by_posix_spawn(self, argv: list[str], attempt: Attempt, record: int, out: int, births: Births | None) -> int:
         files = {
-            self._heirloom(): record,  # with it goes the lock
             0: self._null,
             1: out,
             2: out,
+            self._heirloom(): record,  # with it goes the lock. The last: `out` itself may have this number here
         }
         spawn = births.spawn if births is not None else self._spawn_alone
         problem: OSError = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
