@@ -25,7 +25,7 @@ from wattle_jupyter.executors.local import LocalExecutor
 from wattle_jupyter.settings import Settings
 
 
-async def measure(folder: Path, slots: int, dag: dags.Dag, times: int) -> None:
+async def measure(folder: Path, slots: int, file: str, times: int) -> None:
     settings = Settings()
     settings = replace(settings, scheduler=replace(settings.scheduler, slots=slots))
     # what reads specs is imported while store and keeper are opened, as by whoever is about to define something
@@ -36,10 +36,13 @@ async def measure(folder: Path, slots: int, dag: dags.Dag, times: int) -> None:
     keeper = executor.keeper_pid or 0
     try:
         for _ in range(times):
+            dag = dags.read_text(file)
             cpu = time.process_time(), machine.cpu_seconds(keeper)
             began = time.perf_counter()
             workflow = spec.load(dags.spec(dag, "bench", folder))
+            del dag  # as a request does not outlive its answer
             run = await engine.scheduler.submit(workflow, user="bench")
+            del workflow
             submitted = time.perf_counter()
             state = await ended(engine, run)
             seconds = time.perf_counter() - began
@@ -70,4 +73,4 @@ async def ended(engine: Engine, run: str) -> str:
 
 if __name__ == "__main__":
     place, parallelism, file, *again = sys.argv[1:]
-    asyncio.run(measure(Path(place), int(parallelism), dags.read_text(file), int(again[0]) if again else 1))
+    asyncio.run(measure(Path(place), int(parallelism), file, int(again[0]) if again else 1))

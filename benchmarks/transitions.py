@@ -12,6 +12,7 @@ from benchmarks import dags, machine, pairing
 from benchmarks.pairing import Row
 from benchmarks.workshop import Options
 from wattle_jupyter import spec
+from wattle_jupyter.library import Recipe
 from wattle_jupyter.model import Run
 from wattle_jupyter.statemachine import Limits, StateMachine
 from wattle_jupyter.store import Store
@@ -71,8 +72,9 @@ async def begin(store: Store, count: int) -> tuple[StateMachine, str]:
     """A run with 100 attempts that have started, committed."""
     workflow = spec.load(dags.spec(dags.independent(count), "bench", Path("/")))
     machine_ = StateMachine(Limits(slots=_IN_FLIGHT), ids=lambda: uuid.uuid4().hex)
+    recipe = Recipe.of(workflow)
     run = Run(
-        id=uuid.uuid4().hex, workflow=workflow.name, workflow_hash=spec.digest(workflow), snapshot=spec.dump(workflow),
+        id=uuid.uuid4().hex, workflow=workflow.name, workflow_hash=recipe.digest, snapshot=recipe.text,
         params={}, mode=workflow.mode, priority=workflow.priority, user="bench", cause="api", scripts={}, only=None,
         given={},
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ async def keep(store: Store, id: str, name: str = "w", at: float = 1.0, **column
     """A run in the store, its first task completed by its second attempt."""
     workflow = spec.load({"name": name, "tasks": TASKS, "working_dir": "/", "params": {"p": 1}})
     fields: dict[str, Any] = {
-        "id": id, "workflow": name, "workflow_hash": "h", "snapshot": spec.dump(workflow),
+        "id": id, "workflow": name, "workflow_hash": "h", "snapshot": json.dumps(spec.dump(workflow)),
         "params": {"p": [1]}, "mode": "dependency", "priority": "low", "user": "ada", "created_at": at,
         "state": State.RUNNING,
     }  # fmt: skip
@@ -88,7 +89,7 @@ async def test_a_run_comes_back_with_newest_attempts_and_the_values_of_what_comp
     assert live.values == {"x/y": Left("json", 1), "a/n": Left("json", 2)}
     assert (live.waiting, live.active) == ({"a": 0, "b": 0}, 0)
     assert [a.n for a in live.attempts.values()] == [2]
-    assert live.run.snapshot == kept.run.snapshot
+    assert await history.snapshot_of(store, kept.run.id) == kept.run.snapshot
     with pytest.raises(NotFound, match="no run"):
         await history.load(store, run_id("cd"))
     await store.close()
@@ -126,6 +127,28 @@ async def test_the_newest_run_of_a_workflow_and_its_attempts(tmp_path: Path) -> 
     for bad in ("x", "f" * 32, "", "' OR 1"):
         with pytest.raises(NotFound, match="no attempt"):
             await history.attempt(store, bad)
+    await store.close()
+
+
+@asynchronous
+async def test_an_event_of_a_big_run_comes_back_as_it_went(tmp_path: Path) -> None:
+    store = await Store.open(tmp_path)
+    flow = spec.load({"name": "w", "tasks": {f"t{n}": "true" for n in range(700)}, "working_dir": "/ü"})
+    row = Run(
+        id=run_id("b"), workflow="w", workflow_hash="h", snapshot=json.dumps(spec.dump(flow)), params={},
+        mode="dependency", priority="normal", user="ada",
+    )  # fmt: skip
+    live = liverun.create(row, flow, (f"{n:032x}" for n in range(700)))
+    live.task_runs["t600"].reason = "exit 1 “ü”"
+    change = Change(at=1.0, new_runs={row.id: live}, new_task_runs={t.id: t for t in live.task_runs.values()})
+    change.events += [
+        Draft(row.id, "run.created", {"run": dict(live.detail(0))}),
+        Draft(row.id, "run.changed", {"run": {"reason": "é"}, "tasks": []}),
+    ]
+    sent = await store.commit(change)
+    sent[0].body["run"]["seq"] = sent[0].seq
+    assert await history.events_since(store, 0, row.id) == sent
+    assert len((await history.load(store, row.id)).task_runs) == 700
     await store.close()
 
 

@@ -24,8 +24,13 @@ def definition(name: str, run: str = "true") -> dict[str, Any]:
     return {"name": name, "tasks": {"a": {"run": run}}}
 
 
+def recipe(name: str, run: str) -> Recipe:
+    form = definition(name, run)
+    return Recipe(spec.restore(form), json.dumps(form), f"hash of {run}")
+
+
 async def save(store: Store, name: str, run: str = "true", now: float = 1.0) -> tuple[str, bool]:
-    row, event = await library.save(store, definition(name, run), f"hash of {run}", now)
+    row, event = await library.save(store, recipe(name, run), now)
     return row, event is not None
 
 
@@ -33,7 +38,7 @@ async def start(store: Store, name: str, run: str = "true") -> str:
     """Row of the definition of a new run."""
     form = definition(name, run)
     row = Run(
-        id=uuid.uuid4().hex, workflow=name, workflow_hash=f"hash of {run}", snapshot=form, params={},
+        id=uuid.uuid4().hex, workflow=name, workflow_hash=f"hash of {run}", snapshot=json.dumps(form), params={},
         mode="dependency", priority="normal", user="ada",
     )  # fmt: skip
     live = liverun.create(row, spec.restore(form), iter(lambda: uuid.uuid4().hex, ""))
@@ -121,7 +126,7 @@ async def stored(store: Store, name: str, tasks: int = 1, run: str = "true") -> 
     """The definition of a workflow with so many tasks, kept."""
     listed = {f"t{n}": {"run": run} for n in range(tasks)}
     recipe = Recipe.of(spec.load({"name": name, "working_dir": "/", "tasks": listed}))
-    await library.save(store, recipe.form, recipe.digest, 1.0)
+    await library.save(store, recipe, 1.0)
     return recipe
 
 

@@ -92,7 +92,7 @@ def test_an_end_is_counted_once_with_the_bytes_of_its_log() -> None:
 
 def run(state: State) -> Run:
     return Run(
-        id="r", workflow="w", workflow_hash="", snapshot={}, params={}, mode="dependency", priority="normal", user="u",
+        id="r", workflow="w", workflow_hash="", params={}, mode="dependency", priority="normal", user="u",
         state=state,
     )  # fmt: skip
 

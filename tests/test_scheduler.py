@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import functools
+import json
 import logging
 import random
 import threading
@@ -962,7 +963,8 @@ async def test_what_runs_of_a_workflow_share_is_changed_by_none_of_them(tmp_path
         assert await server.ended(one) == "completed"
         assert await server.scheduler.recipe("w") is recipe
         assert recipe == before
-        assert spec.digest_of(recipe.form) == recipe.digest == spec.digest(recipe.workflow)
+        assert await history.snapshot_of(server.store, two) == recipe.text
+        assert spec.digest_of(json.loads(recipe.text)) == recipe.digest == spec.digest(recipe.workflow)
 
 
 @asynchronous

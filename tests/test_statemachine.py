@@ -42,7 +42,7 @@ class Bench:
         workflow = spec.load({"name": name, "tasks": tasks, "working_dir": "/", **extra})
         key = run_fields.pop("key", None)
         run = Run(
-            id=self.machine.ids(), workflow=name, workflow_hash="", snapshot={}, params={}, mode=workflow.mode,
+            id=self.machine.ids(), workflow=name, workflow_hash="", params={}, mode=workflow.mode,
             priority=workflow.priority, user="ada", created_at=self.now, **run_fields,
         )  # fmt: skip
         live = self.machine.submit(run, workflow, Request(key, "submit", run.id) if key else None)

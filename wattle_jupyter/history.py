@@ -97,7 +97,7 @@ async def load(store: Store, run_id: str) -> LiveRun:
 
 def _assemble(run_row: Any, tasks: list[Any], attempts: list[Any], values: list[Any]) -> LiveRun:
     snapshot = jsontext.decode(run_row[-1])
-    run, _ = rows.to_run(run_row[:-1], snapshot)
+    run, _ = rows.to_run(run_row[:-1])
     return liverun.load(
         run,
         spec.restore({**snapshot, "mode": run.mode}),

@@ -11,6 +11,7 @@ from typing import Any
 
 from wattle_jupyter import definitions, jsontext, spec
 from wattle_jupyter.aside import aside
+from wattle_jupyter.definitions import Content
 from wattle_jupyter.errors import NotFound
 from wattle_jupyter.model import Event, Json, Workflow
 from wattle_jupyter.paging import PageQuery, pagination
@@ -52,20 +53,20 @@ class Definition:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A definition, ready to be run any number of times: as the rules take it, as it is stored, and the hash of that.
+    """A definition, ready to be run any number of times: as the rules take it, as it is stored (JSON), and its hash.
 
     All runs of it share these, in any thread: nobody changes them.
     """
 
     workflow: Workflow
-    form: dict[str, Json]
+    text: str
     digest: str
 
     @classmethod
     def of(cls, workflow: Workflow) -> Recipe:
         """A thousand tasks take 20 ms: not in the loop's thread."""
         form = spec.dump(workflow)
-        return cls(workflow, form, spec.digest_of(form))
+        return cls(workflow, jsontext.encode(form, 2), spec.digest_of(form))
 
 
 class Shelf:
@@ -127,15 +128,15 @@ async def recipe(store: Store, shelf: Shelf, name: str) -> Recipe:
     return await aside(made, row, found) if isinstance(found, str) else found
 
 
-async def save(store: Store, form: dict[str, Json], digest: str, now: float) -> tuple[str, Event | None]:
+async def save(store: Store, recipe: Recipe, now: float) -> tuple[str, Event | None]:
     """Make a definition the current version of its name. Returns its row id, and an event if it was not that before."""
-    name = str(form["name"])
+    name, total = recipe.workflow.name, len(recipe.workflow.tasks)
 
     def transaction(db: sqlite3.Connection) -> tuple[str, int | None]:
-        found = definitions.find(db, name, digest)
+        found = definitions.find(db, name, recipe.digest)
         newest = db.execute("SELECT coalesce(max(version), 0) FROM workflow WHERE name = ?", (name,)).fetchone()[0]
         if found is None:
-            row = definitions.insert(db, form, digest, newest + 1, now)
+            row = definitions.insert(db, Content(name, recipe.digest, recipe.text, total), newest + 1, now)
         elif found.version == newest and newest and found.deleted_at is None:
             return found.id, None
         else:

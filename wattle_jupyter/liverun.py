@@ -26,7 +26,7 @@ class LiveRun:
     workflow: Workflow
     plan: Plan
     task_runs: dict[str, TaskRun]
-    attempts: dict[str, Attempt] = field(default_factory=dict)  # newest of each task run, by id
+    attempts: dict[str, Attempt] = field(default_factory=dict)  # newest of each task run that has not completed, by id
     values: dict[str, Left] = field(default_factory=dict)  # by "task/key"
     waiting: dict[str, int] = field(default_factory=dict)
     active: int = 0  # task runs that hold a slot
@@ -102,6 +102,13 @@ class LiveRun:
     def newest_attempt(self, task_run: TaskRun) -> Attempt | None:
         return self.attempts.get(task_run.attempt) if task_run.attempt else None
 
+    def let_go(self, tasks: Iterable[str]) -> None:
+        """Have the attempts of those that completed, which never change again, in the store only."""
+        for name in tasks:
+            task_run = self.task_runs[name]
+            if task_run.state is State.COMPLETED and task_run.attempt is not None:
+                self.attempts.pop(task_run.attempt, None)
+
     def summary(self) -> RunSummary:
         return run_summary(self.run, self.counts, len(self.task_runs))
 
@@ -111,7 +118,7 @@ class LiveRun:
 
     def detail(self, seq: int) -> RunDetail:
         tasks = [self.task_view(name) for name in self.task_runs]
-        return RunDetail(**self.summary(), tasks=tasks, edges=list(self.plan.edges), seq=seq)
+        return RunDetail(**self.summary(), tasks=tasks, edges=self.plan.edges, seq=seq)
 
 
 def create(run: Run, workflow: Workflow, ids: Iterable[str]) -> LiveRun:
@@ -148,10 +155,11 @@ def load(
 
 @dataclass(slots=True)
 class Published:
-    """A live run as it was last committed: what the API answers from."""
+    """A live run as it was last committed: what the API answers from. Its edges are in the plan only."""
 
     detail: RunDetail
-    tasks: dict[str, int] = field(default_factory=dict)  # task → place in detail["tasks"]
+    plan: Plan
+    tasks: dict[str, int]  # task → place in detail["tasks"]
     _texts: list[str] = field(default_factory=list)  # JSON of each task, "" where it changed
     _edges: str = ""
 
@@ -168,7 +176,7 @@ class Published:
         """The run as JSON. Only what changed since the last call is encoded: a page asks again and again."""
         tasks = self.detail["tasks"]
         self._texts = [text or jsontext.encode(tasks[i]) for i, text in enumerate(self._texts or [""] * len(tasks))]
-        self._edges = self._edges or jsontext.encode(self.detail["edges"], 1)
+        self._edges = self._edges or jsontext.encode(self.plan.edges, 1)
         head = jsontext.encode({k: v for k, v in self.detail.items() if k not in ("tasks", "edges")})
         return f'{head[:-1]},"tasks":[{",".join(self._texts)}],"edges":{self._edges}}}'
 
@@ -178,11 +186,14 @@ class Published:
 
     def copy(self) -> RunDetail:
         """The run as it is now, whatever is committed later."""
+        return RunDetail(**{**self._as_it_is(), "edges": self.plan.edges})
+
+    def _as_it_is(self) -> RunDetail:
         return RunDetail(**{**self.detail, "tasks": list(self.detail["tasks"])})
 
     def snapshot(self) -> Published:
         """The same with its texts, so that :meth:`text` may be made in another thread."""
-        return Published(self.copy(), self.tasks, list(self._texts), self._edges)
+        return Published(self._as_it_is(), self.plan, self.tasks, list(self._texts), self._edges)
 
     def learn(self, snapshot: Published) -> None:
         """Take over the texts of a snapshot, but for what has changed since it was made."""
@@ -192,5 +203,6 @@ class Published:
         self._edges = snapshot._edges
 
 
-def published(detail: RunDetail) -> Published:
-    return Published(detail, {view["task"]: i for i, view in enumerate(detail["tasks"])})
+def published(live: LiveRun, detail: RunDetail) -> Published:
+    """``live`` as ``detail`` says that it is, whatever has happened to it since."""
+    return Published(RunDetail(**{**detail, "tasks": list(detail["tasks"]), "edges": []}), live.plan, live.position)

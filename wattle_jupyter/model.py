@@ -120,12 +120,15 @@ class Call:
     params: tuple[str, ...] = ()  # params of the workflow that it takes by name
 
 
+_NOTHING: Mapping[str, Any] = {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """A node of a workflow: ``run`` or ``call``.
 
     ``run`` is a command line for ``sh`` (str) or an argument list (tuple); both may hold ``{{ templates }}``.
-    ``script`` names the file that ``run`` starts with when its suffix says so (.py .R .sh): it is
+    ``script`` names the file that ``run`` starts with when its suffix says so (.py .R .sh .ipynb): it is
     snapshotted at submit.
     """
 
@@ -149,16 +152,24 @@ class Task:
     exit_file: bool | None = None  # None: where the executor needs it
     references: tuple[str, ...] = ()  # "task/key" named by templates in `run` or `env`
 
+    def __post_init__(self) -> None:
+        for name in ("inputs", "outputs", "env"):
+            if not getattr(self, name):  # most have none: 100,000 of them share one
+                object.__setattr__(self, name, _NOTHING)
+
     @property
     def data_needs(self) -> tuple[str, ...]:
         """Names of the tasks whose outputs this one takes, in order of first mention."""
+        if not self.inputs and not self.references:
+            return ()
         refs = (*self.inputs.values(), *self.references)
         return tuple(dict.fromkeys(ref.split("/", 1)[0] for ref in refs))
 
     @property
     def upstream(self) -> tuple[str, ...]:
         """Names of all tasks that must end before this one starts (mode `dependency`)."""
-        return tuple(dict.fromkeys((*self.needs, *self.data_needs)))
+        found = tuple(dict.fromkeys((*self.needs, *self.data_needs)))
+        return self.needs if found == self.needs else found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,12 +207,12 @@ class Left(NamedTuple):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Run:
-    """One execution of a workflow. ``snapshot`` is the spec as JSON, fixed at submit; ``snapshot_id`` is its row."""
+    """One execution of a workflow. ``snapshot`` is its spec as JSON, until it is committed as row ``snapshot_id``."""
 
     id: str
     workflow: str
     workflow_hash: str
-    snapshot: dict[str, Json]
+    snapshot: str = ""
     snapshot_id: str = ""
     params: dict[str, Json]
     mode: Mode

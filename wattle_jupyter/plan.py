@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, cast
 
 from wattle_jupyter.model import Task, Workflow
 from wattle_jupyter.wire import Edge
@@ -32,8 +32,15 @@ class Plan:
             needs = _chain(self.order, tasks)
         self.upstream: Mapping[str, tuple[str, ...]] = needs
         self.downstream: Mapping[str, tuple[str, ...]] = _turned(needs)
-        self.edges: list[Edge] = [
-            Edge(src=src, dst=name, kind=_kind(tasks[name], src)) for name in tasks for src in needs[name]
+        self._tasks = tasks
+
+    @property
+    def edges(self) -> list[Edge]:
+        """Made anew each time: the plan of a big run stays in memory, and is asked for them now and then."""
+        return [
+            cast("Edge", vars(_EdgeFields(src, name, _kind(task, src))))
+            for name, task in self._tasks.items()
+            for src in self.upstream[name]
         ]
 
     def layers(self) -> list[list[str]]:
@@ -56,6 +63,13 @@ class Plan:
             seen.update(dict.fromkeys(fresh))
             queue.extend(fresh)
         return list(seen)
+
+
+class _EdgeFields:
+    """Instances share the names of their attributes: half as large as other mappings."""
+
+    def __init__(self, src: str, dst: str, kind: Literal["data", "order"]) -> None:
+        self.src, self.dst, self.kind = src, dst, kind
 
 
 def topological(upstream: Mapping[str, Sequence[str]]) -> list[str]:

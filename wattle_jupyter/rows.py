@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from wattle_jupyter.change import Change
@@ -67,35 +68,29 @@ def _moving(thing: Any, columns: Sequence[str]) -> tuple[Any, ...]:
     return (str(thing.state), *(getattr(thing, c) for c in columns))
 
 
-def statements(change: Change) -> list[Statement]:
+AT_ONCE = 1000
+"""Rows that are made before they are written: those of a big run would be large together."""
+
+
+def statements(change: Change) -> Iterator[Statement]:
     """The writes of a change, in an order that respects references. Ends of attempts come before new ones start."""
-    listed = [
-        Statement(_INSERT_RUN, [_run_row(live.run, len(live.task_runs)) for live in change.new_runs.values()]),
-        Statement(_INSERT_TASK_RUN, list(_task_run_rows(change))),
-        Statement(_UPDATE_RUN, [(*_moving(r, _RUN_MOVING), r.id, str(s)) for r, s in change.runs.values()], True),
-        Statement(
-            _UPDATE_TASK_RUN,
-            [(*_moving(t, _TASK_RUN_MOVING), t.id, str(s)) for t, s in change.task_runs.values()],
-            True,
-        ),
-        Statement(
-            _UPDATE_ATTEMPT,
-            [(*_moving(a, _ATTEMPT_MOVING), a.id, str(s)) for a, s in change.attempts.values()],
-            True,
-        ),
-        Statement(
-            _INSERT_ATTEMPT,
-            [
-                (*(getattr(a, c) for c in _ATTEMPT_FIXED), *_moving(a, _ATTEMPT_MOVING))
-                for a in change.new_attempts.values()
-            ],
-        ),
-        Statement(
-            _INSERT_VALUE, [(v.attempt, v.name, v.kind, json.dumps(v.ref), v.size, v.hash) for v in change.values]
-        ),
-        Statement(_INSERT_REQUEST, [(r.key, r.verb, r.run, change.at) for r in change.requests.values()]),
-    ]
-    return [s for s in listed if s.args]
+    listed: tuple[tuple[str, Iterator[tuple[Any, ...]], bool], ...] = (
+        (_INSERT_RUN, (_run_row(live.run, len(live.task_runs)) for live in change.new_runs.values()), False),
+        (_INSERT_TASK_RUN, _task_run_rows(change), False),
+        (_UPDATE_RUN, ((*_moving(r, _RUN_MOVING), r.id, str(s)) for r, s in change.runs.values()), True),
+        (_UPDATE_TASK_RUN, ((*_moving(t, _TASK_RUN_MOVING), t.id, str(s)) for t, s in change.task_runs.values()), True),
+        (_UPDATE_ATTEMPT, ((*_moving(a, _ATTEMPT_MOVING), a.id, str(s)) for a, s in change.attempts.values()), True),
+        (_INSERT_ATTEMPT, map(_attempt_row, change.new_attempts.values()), False),
+        (_INSERT_VALUE, ((v.attempt, v.name, v.kind, json.dumps(v.ref), v.size, v.hash) for v in change.values), False),
+        (_INSERT_REQUEST, ((r.key, r.verb, r.run, change.at) for r in change.requests.values()), False),
+    )
+    for sql, found, each in listed:
+        while args := list(islice(found, AT_ONCE)):
+            yield Statement(sql, args, each)
+
+
+def _attempt_row(attempt: Attempt) -> tuple[Any, ...]:
+    return (*(getattr(attempt, c) for c in _ATTEMPT_FIXED), *_moving(attempt, _ATTEMPT_MOVING))
 
 
 def _run_row(run: Run, total: int) -> tuple[Any, ...]:
@@ -123,23 +118,21 @@ TASK_RUN_COLUMNS = ", ".join((*_TASK_RUN_FIXED, "state", *_TASK_RUN_MOVING))
 ATTEMPT_COLUMNS = ", ".join((*_ATTEMPT_FIXED, "state", *_ATTEMPT_MOVING))
 
 
-def to_run(row: Sequence[Any], snapshot: Mapping[str, Any] | None = None) -> tuple[Run, int]:
-    """A run and how many tasks it has, from a row of RUN_COLUMNS."""
+def to_run(row: Sequence[Any]) -> tuple[Run, int]:
+    """A run, without its snapshot, and how many tasks it has, from a row of RUN_COLUMNS."""
     found = dict(zip((*_RUN_FIXED, "state", *_RUN_MOVING), row, strict=True))
     total = int(found.pop("total"))
     only = found.pop("only_tasks")
-    return _make_run(found, only, snapshot), total
+    return _make_run(found, only), total
 
 
-def _make_run(found: dict[str, Any], only: str | None, snapshot: Mapping[str, Any] | None) -> Run:
+def _make_run(found: dict[str, Any], only: str | None) -> Run:
     for column in ("params", "scripts", "given"):
         found[column] = {} if found[column] == "{}" else json.loads(found[column])  # most are: lists have many runs
     found["given"] = {ref: Left(*left) for ref, left in found["given"].items()}
     found["state"] = State(found["state"])
     snapshot_id = found.pop("workflow_id")
-    return Run(
-        **found, only=None if only is None else json.loads(only), snapshot=dict(snapshot or {}), snapshot_id=snapshot_id
-    )
+    return Run(**found, only=None if only is None else json.loads(only), snapshot_id=snapshot_id)
 
 
 def to_task_run(row: Sequence[Any]) -> TaskRun:

@@ -145,7 +145,7 @@ class Scheduler:
         for run, why in unreadable.items():
             self._log.error("wattle: run %s cannot be read and is left alone: %s", run, why)
         for live in going_on:
-            self.live[live.run.id] = published(live.detail(self.hub.newest))  # before anything changes in memory
+            self.live[live.run.id] = published(live, live.detail(self.hub.newest))  # before anything changes in memory
             self._machine.adopt(live, now)
         rows = {a.id: a.boot_id for _, _, a in self._machine.by_attempt.values()}
         facts = await self.executor.inspect(rows) if rows else []
@@ -287,7 +287,9 @@ class Scheduler:
         for event in events:
             if event.kind == "run.created":
                 event.body["run"]["seq"] = event.seq
-                self.live[str(event.run)] = published(event.body["run"] | {"tasks": list(event.body["run"]["tasks"])})
+                live = change.new_runs[str(event.run)]
+                live.run.snapshot = ""  # it is in the store, and nobody asks for it here
+                self.live[live.run.id] = published(live, event.body["run"])
             elif event.run in self.live:
                 self.live[event.run].apply(event)
         for attempt, _ in change.attempts.values():
@@ -372,7 +374,7 @@ class Scheduler:
 
         async def save() -> str:
             async with self._order:
-                row, event = await library.save(self.store, recipe.form, recipe.digest, self._clock())
+                row, event = await library.save(self.store, recipe, self._clock())
                 self.hub.publish([event] if event else [])
             return row
 
@@ -440,7 +442,7 @@ class Scheduler:
             id=uuid.uuid4().hex,
             workflow=workflow.name,
             workflow_hash=recipe.digest,
-            snapshot=recipe.form,
+            snapshot=recipe.text,
             params=chosen,
             mode=workflow.mode,
             priority=workflow.priority,
@@ -531,7 +533,7 @@ class Scheduler:
 
     def _reopen(self, live: LiveRun, tasks: Sequence[str] | None, now: float, request: Request | None) -> None:
         """Have a run that ended in memory again, if its retry makes sense."""
-        self.live[live.run.id] = published(live.detail(self.hub.newest))
+        self.live[live.run.id] = published(live, live.detail(self.hub.newest))
         self._machine.adopt(live, now)
         try:
             self._machine.retry(live.run.id, tasks, now, request)

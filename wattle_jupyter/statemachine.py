@@ -101,6 +101,7 @@ class StateMachine:
                 views = [live.task_view(name) for name in sorted(tasks, key=live.position.__getitem__)]
                 body = {"run": dict(live.summary()), "tasks": views}
                 self.change.events.append(Draft(run_id, "run.changed", body))
+            live.let_go(tasks)
         change, effects = self.change, self.effects
         self.change, self.effects, self._changed = Change(), Effects(), {}
         for run_id in effects.finished:
@@ -154,6 +155,7 @@ class StateMachine:
                 self._has_slot(live, task_run, now)
                 if task_run.stop_at is not None or live.run.cancel_at is not None:
                     self._signal(live, task_run)
+        live.let_go(live.task_runs)
         failed = next(live.in_state(State.FAILED), None)
         if failed is not None and live.workflow.on_failure != "continue":
             live.stopping = f"{failed.task} failed"

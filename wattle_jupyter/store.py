@@ -217,14 +217,14 @@ class Store:
 
         def transaction(db: sqlite3.Connection) -> int:
             with turns if change.big else contextlib.nullcontext():
-                definitions.keep(db, (live.run for live in change.new_runs.values()), change.at)
+                definitions.keep(db, change.new_runs.values(), change.at)
                 for statement in rows.statements(change):
                     statement.run(db)
-                texts = [jsontext.encode(d.body, 3 if change.big else 0) for d in change.events]
+                texts = [jsontext.pieces(d.body, 3 if change.big else 0) for d in change.events]
             first = _newest_seq(db) + 1
-            numbered = ((first + i, d.run, d.kind, change.at, texts[i]) for i, d in enumerate(change.events))
-            db.executemany("INSERT INTO event (seq, run, kind, at, body) VALUES (?, ?, ?, ?, ?)", numbered)
-            return int(first)
+            for seq, (draft, text) in enumerate(zip(change.events, texts, strict=True), first):
+                _keep_event(db, (seq, draft.run, draft.kind, change.at), text)
+            return first
 
         first = await self.write(transaction)
         return [Event(first + i, d.run, d.kind, change.at, d.body) for i, d in enumerate(change.events)]
@@ -254,6 +254,18 @@ def _settle(done: asyncio.Future[Any], result: Any, error: BaseException | None)
         done.set_result(result)
     else:
         done.set_exception(error)
+
+
+def _keep_event(db: sqlite3.Connection, head: tuple[int, str | None, str, float], text: list[str]) -> None:
+    """A text in pieces is long: it is written piece by piece, as SQLite would make two copies of it."""
+    if len(text) == 1:
+        db.execute("INSERT INTO event (seq, run, kind, at, body) VALUES (?, ?, ?, ?, ?)", (*head, text[0]))
+        return
+    size = sum(map(len, text))  # in bytes, too: JSON of ours is ASCII
+    db.execute("INSERT INTO event (seq, run, kind, at, body) VALUES (?, ?, ?, ?, zeroblob(?))", (*head, size))
+    with db.blobopen("event", "body", head[0]) as body:
+        for piece in text:
+            body.write(piece.encode("ascii"))
 
 
 def _newest_seq(db: sqlite3.Connection) -> int:

@@ -105,8 +105,8 @@ async def fill(folder: Path, finished: int) -> None:
     store = await Store.open(folder)
     tasks = dict.fromkeys("abc", "true")
     workflow = spec.load({"name": "done", "working_dir": "/", "concurrent": True, "tasks": tasks})
-    snapshot, digest = spec.dump(workflow), spec.digest(workflow)
-    await library.save(store, snapshot, digest, 1.0)
+    recipe = library.Recipe.of(workflow)
+    await library.save(store, recipe, 1.0)
     machine = StateMachine(
         Limits(slots=300), ids=lambda: uuid.uuid4().hex, prepare=lambda *_: None, executor="local", host="local",
         boot_id="then", epoch=1,
@@ -115,7 +115,7 @@ async def fill(folder: Path, finished: int) -> None:
         now = 1_700_000_000.0 + number
         for _ in range(min(100, finished - number)):
             run = Run(
-                id=uuid.uuid4().hex, workflow="done", workflow_hash=digest, snapshot=snapshot, params={},
+                id=uuid.uuid4().hex, workflow="done", workflow_hash=recipe.digest, params={},
                 mode=workflow.mode, priority=workflow.priority, created_at=now, user="ada",
             )  # fmt: skip
             machine.submit(run, workflow, None)

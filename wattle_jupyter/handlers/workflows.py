@@ -37,7 +37,7 @@ async def start(engine: Engine, workflow: Workflow | Recipe, body: dict[str, Jso
     """A run of ``workflow`` as ``body`` (params, mode, priority, cause) asks for it. Returns its id."""
     changed = {k: body[k] for k in ("mode", "priority") if body.get(k) is not None}
     if changed:
-        form = workflow.form if isinstance(workflow, Recipe) else await aside(spec.dump, workflow)
+        form = await aside(spec.dump, workflow.workflow if isinstance(workflow, Recipe) else workflow)
         workflow = await load_spec({**form, **changed})
     params = params_of(body)
     cause = body.get("cause", "api")
