@@ -146,6 +146,23 @@ async def test_who_is_slow_or_far_behind_costs_no_memory(monkeypatch: pytest.Mon
 
 
 @asynchronous
+@pytest.mark.parametrize("run", [None, "r1"])
+async def test_who_is_behind_gets_what_is_in_memory_in_pieces(run: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "PIECE", 7)
+    disk = Disk(10)
+    committed = disk.commit(40)
+    disk.hub.publish(committed)
+    mine = [e.seq for e in committed if run in (None, e.run)]
+    pieces = disk.hub.follow(10, run)
+    got: list[list[int]] = []
+    while sum(map(len, got)) < len(mine):
+        got.append([e.seq for e in await anext(pieces)])
+    assert [seq for piece in got for seq in piece] == mine
+    assert {len(piece) for piece in got[:-1]} == {7}
+    assert disk.reads == 0
+
+
+@asynchronous
 async def test_who_keeps_up_never_makes_the_store_read() -> None:
     disk = Disk(5)
     seen: list[int] = []

@@ -15,7 +15,7 @@ from wattle_jupyter.looplag import LoopLag
 @asynchronous
 async def test_a_turn_that_blocks_is_seen_in_full_and_waiting_is_not() -> None:
     turns: list[float] = []
-    lag = LoopLag(turns.append)
+    lag = LoopLag(lambda took, work: turns.append(took))
     await asyncio.sleep(0.2)
     time.sleep(0.15)
     await asyncio.sleep(0)
@@ -26,7 +26,7 @@ async def test_a_turn_that_blocks_is_seen_in_full_and_waiting_is_not() -> None:
 
 @asynchronous
 async def test_what_is_long_ago_is_forgotten(monkeypatch: object) -> None:
-    lag = LoopLag(lambda took: None)
+    lag = LoopLag(lambda took, work: None)
     time.sleep(looplag.LONG * 1.2)
     await asyncio.sleep(0)
     assert lag.worst() > looplag.LONG
@@ -40,7 +40,7 @@ async def test_the_loop_is_left_as_it_was() -> None:
     loop = asyncio.get_running_loop()
     selector: selectors.BaseSelector = loop._selector  # type: ignore[attr-defined]  # what is watched
     before = selector.select
-    first, second = LoopLag(lambda took: None), LoopLag(lambda took: None)
+    first, second = LoopLag(lambda took, work: None), LoopLag(lambda took, work: None)
     second.stop()
     first.stop()
     assert selector.select == before
@@ -50,7 +50,7 @@ async def test_the_loop_is_left_as_it_was() -> None:
 @asynchronous
 async def test_after_its_end_nothing_is_told() -> None:
     turns: list[float] = []
-    lag = LoopLag(turns.append)
+    lag = LoopLag(lambda took, work: turns.append(took))
     await asyncio.sleep(0)
     lag.stop()
     lag.stop()
@@ -59,3 +59,19 @@ async def test_after_its_end_nothing_is_told() -> None:
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert len(turns) == seen
+
+
+@asynchronous
+async def test_of_a_turn_only_what_the_processor_did_is_work() -> None:
+    turns: list[tuple[float, float]] = []
+    lag = LoopLag(lambda took, work: turns.append((took, work)))
+    await asyncio.sleep(0)
+    time.sleep(0.15)
+    await asyncio.sleep(0)
+    until = time.thread_time() + 0.05
+    while time.thread_time() < until:
+        pass
+    await asyncio.sleep(0)
+    lag.stop()
+    assert sum(took >= 0.15 and work < 0.04 for took, work in turns) == 1
+    assert sum(work >= 0.05 for _, work in turns) == 1

@@ -1,4 +1,4 @@
-"""Work that takes longer than others should wait: in a thread, and so that the event loop feels little of it.
+"""Work that takes longer than others should wait: in a thread so that the event loop feels little of it, or in slices.
 
 Python lets one thread work at a time and changes over every 5 ms. The loop gives its turn up with each look at a
 socket, hence would wait for 5 ms several times over for one request. While something is done aside, threads change
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
@@ -19,6 +20,22 @@ T = TypeVar("T")
 
 SOON = 0.0005
 """Seconds until another thread gets its turn while something is done aside."""
+
+
+SLICE = 0.003
+"""Seconds of the event loop that are taken at a time. Whoever waits may wait for several of those who take one."""
+
+
+class Turn:
+    """``await turn.over()`` between two steps of work: others of the loop have their turn when a slice is over."""
+
+    def __init__(self) -> None:
+        self._until = time.monotonic() + SLICE
+
+    async def over(self) -> None:
+        if time.monotonic() > self._until:
+            await asyncio.sleep(0)
+            self._until = time.monotonic() + SLICE
 
 
 class Turns:

@@ -36,7 +36,7 @@ class Engine:
         self.scheduler = scheduler
         self.audit = Audit(store.folder, log)
         self.progress = ProgressWatch(scheduler, log)
-        self.lag = LoopLag(scheduler.meter.loop_lag.observe)
+        self.lag = LoopLag(scheduler.meter.turned)
         rule = Rule(settings.store.keep_runs, settings.store.keep_days)
         self.retention = Retention(scheduler, rule, settings.store.undo_days, log)
         hours, keep = settings.store.backup_hours, settings.store.keep_automatic

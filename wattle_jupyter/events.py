@@ -20,8 +20,10 @@ Reader = Callable[[int, str | None], Awaitable[list[Event]]]
 
 KEPT = 16_384
 """How much is kept in memory, in events and views of task runs. Who is further behind reads the store."""
-AT_ONCE = 50
+AT_ONCE = 16
 """Watchers that are woken in one turn of the event loop: with 500 pages open, others must not wait for them all."""
+PIECE = 500
+"""Most events that a watcher gets at a time."""
 TEXTS = 256
 LONG = 1 << 14  # characters: the text of a longer event is not kept
 LONG_KEPT = 2.0  # seconds that the text of a big one is: all who watch want it at the same time
@@ -76,7 +78,7 @@ class Hub:
         found = self._texts.get(event.seq)
         if found is None:
             found = jsontext.encode(event_view(event))
-            if len(found) <= LONG:
+            if len(found) <= LONG and event.seq > self.newest - TEXTS:  # an old one is for one watcher only
                 self._texts[event.seq] = found
                 while len(self._texts) > TEXTS:
                     del self._texts[next(iter(self._texts))]
@@ -100,7 +102,7 @@ class Hub:
                 await self._change()
                 continue
             if self._kept and self._kept[0].seq <= since + 1:
-                found, since = self._from_memory(since, run), self.newest
+                found, since = self._from_memory(since, run)
             else:
                 seen = self.newest  # what is published is committed: the read below sees all of it
                 found = await self._read(since, run)
@@ -108,9 +110,11 @@ class Hub:
             if found:
                 yield found
 
-    def _from_memory(self, since: int, run: str | None) -> list[Event]:
+    def _from_memory(self, since: int, run: str | None) -> tuple[list[Event], int]:
+        """What is next after ``since``, and up to where nothing else is."""
         newer = islice(reversed(self._kept), self.newest - since)  # they have no gaps; all but a few are old
-        return [e for e in newer if run is None or e.run == run][::-1]
+        found = [e for e in newer if run is None or e.run == run][::-1]
+        return (found, self.newest) if len(found) <= PIECE else (found[:PIECE], found[PIECE - 1].seq)
 
 
 def _wake_some(waiting: Sequence[asyncio.Future[None]], first: int) -> None:

@@ -22,6 +22,7 @@ from wattle_jupyter._version import __version__
 from wattle_jupyter.engine import Engine
 from wattle_jupyter.errors import StoreLocked, StoreUnavailable, WattleError
 from wattle_jupyter.follower import Follower
+from wattle_jupyter.garbage import Garbage
 from wattle_jupyter.handlers import routes
 from wattle_jupyter.places import ServerSign
 
@@ -52,6 +53,10 @@ class WattleApp(ExtensionApp):
     _closing: asyncio.Future[None] | None = None
     _folder: Path
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._garbage = Garbage()
+
     def initialize_handlers(self) -> None:
         self.handlers.extend(routes())
 
@@ -65,6 +70,7 @@ class WattleApp(ExtensionApp):
         if choice.note:
             self.log.warning("wattle: %s", choice.note)
         self._put_up_sign()
+        self._garbage.start()
         self._opening = asyncio.create_task(self._open())
         self._pulse = PeriodicCallback(self._beat, BEAT)
         self._pulse.start()
@@ -119,6 +125,7 @@ class WattleApp(ExtensionApp):
         self.web_settings["wattle_follower"] = None  # what was asked and not answered yet, this server answers itself
         self._set_trouble(None)
         self.engine = engine
+        self._garbage.start()
         metrics.expose(engine)
         self.log.info("wattle: owns the store %s", self._folder)
 
@@ -152,6 +159,7 @@ class WattleApp(ExtensionApp):
         places.sign_path(os.environ, os.getpid()).unlink(missing_ok=True)
         if self._pulse is not None:
             self._pulse.stop()
+        self._garbage.stop()
         self.web_settings["wattle_follower"] = self.web_settings["wattle_engine"] = None
         self._set_trouble("the server is stopping")
         if self.engine is None:
@@ -199,6 +207,7 @@ class WattleApp(ExtensionApp):
         return self.engine is not None and self.engine.scheduler.pending
 
     def _beat(self) -> None:
+        self._garbage.rest()
         if self.engine is not None and not self.engine.store.in_place():
             self._opening = asyncio.ensure_future(self._start_over(self.engine))
         if self._pending:

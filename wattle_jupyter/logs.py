@@ -20,6 +20,9 @@ TICK = 0.02
 PIECE = 256 * 1024
 """Most bytes that are read from one log at a time."""
 
+USUAL = 64 * 1024
+"""Bytes that are asked for where few are expected: room for more costs 17 µs each time, as much as 20 small reads."""
+
 _POINT = struct.Struct("<dQ")  # an entry of the keeper's time index: seconds since the epoch, size of the log then
 _ID = re.compile(r"[0-9a-f]{32}")
 
@@ -43,6 +46,7 @@ class LogFile:
         self._attempts = store / "attempts"
         self.path = self._attempts / attempt / "log"
         self._fd = -1
+        self._fills = True  # did the last read get all that it asked for
 
     def __enter__(self) -> LogFile:
         return self
@@ -60,7 +64,14 @@ class LogFile:
 
     def read(self, offset: int, limit: int = PIECE) -> bytes:
         """At most ``limit`` bytes from ``offset`` on; empty at the end."""
-        return os.pread(self._fd, limit, offset) if self._open() else b""
+        if not self._open():
+            return b""
+        asked = limit if self._fills else min(limit, USUAL)
+        data = os.pread(self._fd, asked, offset)
+        self._fills = len(data) == asked
+        if self._fills and asked < limit:
+            data += os.pread(self._fd, limit - asked, offset + asked)
+        return data
 
     def offset_at(self, when: float) -> int:
         """Where the line begins that was being written at ``when`` (seconds of the epoch); the size if none was."""

@@ -72,12 +72,18 @@ class Meter:
         self.start_latency = Histogram()  # from that decision to the running process
         self.commit = Histogram()
         self.loop_lag = Histogram()
+        self.loop_work = Histogram()
         self.runs_ended: Counter[str] = Counter()
         self.attempts_ended: Counter[str] = Counter()
         self.events = 0
         self.log_bytes = 0  # of attempts that ended
         self.sockets = 0
         self.subscriptions = 0
+
+    def turned(self, seconds: float, work: float) -> None:
+        """The event loop was busy for so long, and worked so much."""
+        self.loop_lag.observe(seconds)
+        self.loop_work.observe(work)
 
     def committed(self, change: Change, seconds: float) -> None:
         """``change`` is on the disk; the commit took so long."""

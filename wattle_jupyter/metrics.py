@@ -81,6 +81,7 @@ def families(engine: Engine) -> Iterator[Family]:
     yield _histogram(
         "wattle_loop_lag_seconds", "Turns of the server's event loop: nobody else is heard.", meter.loop_lag
     )
+    yield _histogram("wattle_loop_work_seconds", "Processor time of these turns.", meter.loop_work)
 
 
 def facts_of(engine: Engine) -> dict[str, tuple[str, float]]:
@@ -115,6 +116,7 @@ def stats(engine: Engine) -> Stats:
         "start_latency": meter.start_latency,
         "commit": meter.commit,
         "loop_lag": meter.loop_lag,
+        "loop_work": meter.loop_work,
     }
     facts = {name.removeprefix("wattle_"): value for name, (_, value) in facts_of(engine).items()}
     return Stats(

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from wattle_jupyter import gauge
+from wattle_jupyter.aside import Turn
 from wattle_jupyter.errors import Conflict, Unavailable
 from wattle_jupyter.gauge import Progress
 from wattle_jupyter.logs import LogFile
@@ -24,7 +24,6 @@ LOOK = 1.0
 """Seconds between two looks."""
 
 _BREATH = 0.1  # seconds in which further watchers may come before the next look
-_SLICE = 0.005  # seconds of the loop that are taken at a time
 _KEPT = 10_000  # attempts whose last word is kept in memory
 
 Told = dict[str, ProgressView]
@@ -160,7 +159,7 @@ class ProgressWatch:
         """Look at all that is watched and tell of it; whether any of it runs."""
         found = {run: await self._look_again(run) for run in self._runs}
         self._running = {run: running for run, running in self._running.items() if run in found}
-        turn = _Turn()
+        turn = Turn()
         for watcher in list(self._watchers):
             for run in watcher.runs & found.keys():
                 watcher.hear(run, found[run])
@@ -190,7 +189,7 @@ class ProgressWatch:
         found: list[tuple[str, str]] = []
         if published is None:
             return found
-        turn, number = _Turn(), published.detail["counts"]["running"]
+        turn, number = Turn(), published.detail["counts"]["running"]
         for i, view in enumerate(published.detail["tasks"]):
             if len(found) >= number:
                 break
@@ -201,7 +200,7 @@ class ProgressWatch:
         return found
 
     async def _look(self, attempts: Iterable[tuple[str, str]]) -> Told:
-        turn, found = _Turn(), Told()
+        turn, found = Turn(), Told()
         for task, attempt in attempts:
             view = self._look_at(attempt)
             if view is not None:
@@ -222,18 +221,6 @@ class ProgressWatch:
                 if progress is not None and progress != known.progress:
                     known.progress, known.view = progress, _view(attempt, progress)
         return known.view
-
-
-class _Turn:
-    """Lets others of the loop have their turn when a slice is over."""
-
-    def __init__(self) -> None:
-        self._until = time.monotonic() + _SLICE
-
-    async def over(self) -> None:
-        if time.monotonic() > self._until:
-            await asyncio.sleep(0)
-            self._until = time.monotonic() + _SLICE
 
 
 def _view(attempt: str, progress: Progress) -> ProgressView:

@@ -95,6 +95,7 @@ LATENCIES = {
     "start_latency": "start its process",
     "commit": "commit to disk",
     "loop_lag": "turn of the event loop",
+    "loop_work": "processor time of that",
 }
 """What each of the times of ``stats`` is the time of."""
 

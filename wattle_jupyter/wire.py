@@ -355,7 +355,7 @@ class Stats(TypedDict):
     events: int
     log_bytes: int
     now: dict[str, float]  # slots, slots_busy, tasks_queued, sockets …; sizes in bytes
-    latency: dict[str, Latency]  # create, query, change, queue_wait, start_latency, commit, loop_lag
+    latency: dict[str, Latency]  # create, query, change, queue_wait, start_latency, commit, loop_lag, loop_work
 
 
 class ErrorBody(TypedDict):

@@ -23,6 +23,7 @@ from wattle_jupyter.aside import aside
 from wattle_jupyter.engine import Engine
 from wattle_jupyter.errors import InvalidRequest, TooLarge, Unavailable, WattleError
 from wattle_jupyter.follower import HAND_OVER, Follower, Patience
+from wattle_jupyter.handlers.gate import gate_of
 from wattle_jupyter.host.trouble import passes
 from wattle_jupyter.model import Json
 from wattle_jupyter.settings import Settings
@@ -194,6 +195,7 @@ class WattleHandler(APIHandler):
         length = self.request.headers.get("Content-Length", "0")
         if length.isdigit() and int(length) > limit:
             raise TooLarge(f"the body has {length} bytes; the limit here is {limit}")
+        await gate_of(self.settings).passed()
         try:
             await super().prepare()
         except web.HTTPError:

@@ -10,6 +10,7 @@ from collections.abc import Coroutine
 from tornado.iostream import StreamClosedError
 
 from wattle_jupyter import history
+from wattle_jupyter.aside import Turn
 from wattle_jupyter.errors import InvalidRequest
 from wattle_jupyter.handlers.base import WattleHandler, reads
 from wattle_jupyter.handlers.runs import newest_attempt
@@ -114,8 +115,12 @@ class EventStream(WattleHandler):
         self.set_header("X-Accel-Buffering", "no")
 
     async def send_event(self, *, data: object, id: int | None = None, event: str = "") -> None:
+        await self.send_text(json.dumps(data, separators=(",", ":")), id=id, event=event)
+
+    async def send_text(self, data: str, *, id: int | None = None, event: str = "") -> None:
+        """``data`` is JSON already."""
         head = (f"id: {id}\n" if id is not None else "") + (f"event: {event}\n" if event else "")
-        self.write(f"{head}data: {json.dumps(data, separators=(',', ':'))}\n\n")
+        self.write(f"{head}data: {data}\n\n")
         await self.flush()
 
     def last_id(self, argument: str) -> int:
@@ -177,12 +182,14 @@ class TaskLogStreamHandler(EventStream):
         sizes = LogSizes(self, run, task, attempt)
         await sizes.load()
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        turn = Turn()  # of a log that is there already, the kernel takes one piece after the other at once
         with LogFile(self.engine.store.folder, attempt) as file:
             async for chunk in follow(file, offset, sizes):
                 text = decoder.decode(chunk.data)
                 # the id says up to where the text is whole: a resumed stream begins at a character
                 seen = chunk.offset + len(chunk.data) - len(decoder.getstate()[0])
                 await self.send_event(id=seen, event="log", data={"text": text})
+                await turn.over()
         rest = decoder.decode(b"", final=True)
         if rest:
             await self.send_event(event="log", data={"text": rest})

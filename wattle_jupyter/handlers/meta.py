@@ -10,9 +10,8 @@ from tornado.iostream import StreamClosedError
 
 from wattle_jupyter import health, history, metrics
 from wattle_jupyter._version import __version__
-from wattle_jupyter.aside import aside
+from wattle_jupyter.aside import Turn, aside
 from wattle_jupyter.errors import InvalidRequest, NotFound, Unavailable
-from wattle_jupyter.events import event_view
 from wattle_jupyter.follower import FOLLOWER
 from wattle_jupyter.handlers.base import WattleHandler, reads
 from wattle_jupyter.handlers.logs import EventStream
@@ -116,12 +115,20 @@ class EventsHandler(EventStream):
         await self.flush()
         telling = asyncio.create_task(self._send_progress(run)) if progress and run else None
         try:
-            async for events in self.engine.scheduler.hub.follow(since, run):
-                for event in events:
-                    await self._say(id=event.seq, data=event_view(event))
+            await self._send_events(since, run)
         finally:
             if telling is not None:
                 telling.cancel()
+
+    async def _send_events(self, since: int, run: str | None) -> None:
+        hub = self.engine.scheduler.hub
+        async for events in hub.follow(since, run):
+            turn = Turn()
+            for event in events:
+                text = await hub.text(event)
+                async with self._sending:
+                    await self.send_text(text, id=event.seq)
+                await turn.over()
 
     async def _send_progress(self, run: str) -> None:
         with self.engine.progress.watcher([run]) as watcher, suppress(StreamClosedError):

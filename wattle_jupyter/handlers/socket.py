@@ -18,10 +18,12 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from wattle_jupyter import history
 from wattle_jupyter._version import __version__
+from wattle_jupyter.aside import Turn
 from wattle_jupyter.engine import Engine
 from wattle_jupyter.errors import InvalidRequest, Unavailable, WattleError
 from wattle_jupyter.follower import Follower, Patience
 from wattle_jupyter.handlers.base import RESOURCE
+from wattle_jupyter.handlers.gate import gate_of
 from wattle_jupyter.logs import PIECE, TICK, LogFile
 from wattle_jupyter.wire import (
     API_VERSION,
@@ -75,6 +77,10 @@ class SocketHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
                 self.settings.get("wattle_trouble") or "the engine is starting; connect again in a moment"
             )
         return found  # type: ignore[no-any-return]
+
+    async def prepare(self) -> None:  # type: ignore[override]  # nobody gives the argument but a base class
+        await gate_of(self.settings).passed()
+        await super().prepare()
 
     @ws_authenticated
     async def get(self, *args: Any, **kwargs: Any) -> None:
@@ -216,9 +222,13 @@ class SocketHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
     # ------------------------------------------------------------------------------------------------ what goes out
 
     async def _send_events(self, seq: int, run: str | None) -> None:
-        async for events in self._engine.scheduler.hub.follow(seq, run):
-            texts = ",".join([await self._engine.scheduler.hub.text(event) for event in events])
-            await self._send(f'{{"type":"events","events":[{texts}]}}', binary=False)  # as EventsMessage says
+        hub = self._engine.scheduler.hub
+        async for events in hub.follow(seq, run):
+            texts, turn = [], Turn()
+            for event in events:
+                texts.append(await hub.text(event))
+                await turn.over()
+            await self._send(f'{{"type":"events","events":[{",".join(texts)}]}}', binary=False)  # as EventsMessage says
             await asyncio.sleep(TICK)  # what happens meanwhile goes in one message
 
     async def _send_progress(self, runs: list[str]) -> None:

@@ -42,6 +42,7 @@ class Pipe:
         self._times = -1
         self._noisy = False
         self._pending: tuple[float, int] | None = None
+        self._points = b""  # that are not in the file yet
         self._last = 0.0
         self.first: tuple[float, int] | None = None
         self.size = 0
@@ -141,24 +142,32 @@ class Pipe:
             self.first = (now, self.size)
             self._last = now
         elif now - self._last >= _POINT_GAP:
-            self.flush_times()
+            self._settle()
             self._pending = (now, self.size)
             self.flush_times()
         else:
             # too soon after the last point: bytes of this time are known with the next point or at the end
             self._pending = (now, self.size)
 
-    def flush_times(self) -> None:
+    def _settle(self) -> None:
+        """Make a point of what pends."""
         if self._pending is None or self.first is None:
             return
-        if self._times < 0 and self._pending[0] - self.first[0] < _POINT_GAP:
-            self.first, self._pending = (self.first[0], self._pending[1]), None
+        (when, size), self._pending = self._pending, None
+        if self._times < 0 and not self._points and when - self.first[0] < _POINT_GAP:
+            self.first = (self.first[0], size)
             return
-        data = POINT.pack(*self._pending)
+        self._points += POINT.pack(when, size)
+        self._last = when
+
+    def flush_times(self) -> None:
+        self._settle()
+        if not self._points:
+            return
         if self._times < 0:
-            data = self._open_times(data)
-        os.write(self._times, data)
-        self._last, self._pending = self._pending[0], None
+            self._points = self._open_times(self._points)
+        os.write(self._times, self._points)  # two points at a time of a log that grows all the time
+        self._points = b""
 
     def _open_times(self, data: bytes) -> bytes:
         if self._deleted():
