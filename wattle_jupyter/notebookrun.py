@@ -116,12 +116,11 @@ class NotebookRun(NotebookClient):
                 injected = None
             cell = self.nb.cells[index]
             self._place = f"in cell {n} of {len(own)}"
-            self._write(sys.stdout, f"[{n}/{len(own)}] {_first_line(cell.source)}\n", fresh=True)
+            self._head(n - 1, len(own), f"[{n}/{len(own)}] {_first_line(cell.source)}")
             if not await self._ends_well(cell, index):
                 return 1
             self._save_now_and_then()
-            self._write(sys.stdout, "", fresh=True)  # the mark of the progress is a line
-            passing.progress(n, len(own))
+        self._head(len(own), len(own), f"{len(own)} of {len(own)} cells done")
         return 0
 
     async def _is_set(self, injected: Injected) -> bool:
@@ -151,6 +150,11 @@ class NotebookRun(NotebookClient):
         elif msg["msg_type"] == "error":
             self._write(sys.stderr, "\n".join([*content["traceback"], ""]), fresh=True)
         return super().process_message(msg, cell, cell_index)
+
+    def _head(self, done: int, total: int, text: str) -> None:
+        """A line of ours, written over the mark of how far it is: that is for programs."""
+        mark = f"::wattle progress={done}/{total}::"
+        self._write(sys.stdout, f"{mark}\r{text.ljust(len(mark))}\n", fresh=True)
 
     def _say(self, text: str) -> None:
         self._write(sys.stderr, f"wattle: {text}\n", fresh=True)

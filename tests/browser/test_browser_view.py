@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 
@@ -67,6 +68,31 @@ def test_states_and_log_change_live_and_a_failure_explains_itself(lab: Lab, open
     notebook.view.get_by_label("Attempt").select_option(index=0)
     expect(notebook.view.locator(".jp-wattle-log")).to_contain_text("cannot open the file")
     notebook.shoot("retried-dark")
+
+
+def test_a_notebook_that_is_a_task_shows_its_cells_and_how_many_are_done(lab: Lab, open_notebook: Open) -> None:
+    wait = "import os, time\nwhile not os.path.exists('go-cells'): time.sleep(0.05)"
+    sources = ["days = 30", "print('days', days)", wait, "print('after')"]
+    cells = [
+        {"cell_type": "code", "id": f"c{i}", "source": source, "outputs": [], "execution_count": None,
+         "metadata": {"tags": ["parameters"] if i == 0 else []}}
+        for i, source in enumerate(sources)
+    ]  # fmt: skip
+    report = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    (lab.notebooks / "report.ipynb").write_text(json.dumps(report))
+    cell = "%%wattle cells\nreport: report.ipynb days=7\nsend <- report: wc -l {{ report }}"
+    notebook = open_notebook(lab, LOAD, cell, "%wattle run cells")
+    notebook.run_all()
+    notebook.expect_state("report", "running")
+    log = notebook.open_log("report")
+    expect(log.get_by_text("days 7", exact=True)).to_be_visible()
+    expect(log.get_by_text("[3/4] import os, time")).to_be_visible()
+    expect(notebook.task("report")).to_contain_text("50 %")
+    expect(notebook.view.locator(".jp-wattle-panel-head")).to_contain_text("2/4")
+    notebook.shoot("cells")
+    (lab.notebooks / "go-cells").touch()
+    notebook.expect_run("completed")
+    expect(log.get_by_text("4 of 4 cells done")).to_be_visible()
 
 
 FAR = r"""%%wattle far
