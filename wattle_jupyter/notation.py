@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
@@ -116,6 +115,8 @@ def json_data(text: str) -> Json:
 
 def toml_data(text: str) -> Json:
     """Data of a TOML text."""
+    import tomllib  # noqa: PLC0415  few specs are TOML
+
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

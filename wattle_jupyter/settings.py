@@ -6,7 +6,6 @@ import difflib
 import math
 import os
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
@@ -27,6 +26,8 @@ def default_slots() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Server:
+    """`[server]`: what requests may, and how long `wattle serve` stays."""
+
     idle_timeout: float = 600.0
     max_body: int = 1024**2
     max_spec: int = 64 * 1024**2
@@ -34,6 +35,8 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Scheduler:
+    """`[scheduler]`: how much goes on at a time."""
+
     slots: int = field(default_factory=default_slots)
     max_active_runs: int = 100
     max_queued_runs: int = 1_000
@@ -42,12 +45,16 @@ class Scheduler:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
+    """`[execution]`: limits of tasks that say none."""
+
     grace: float = 10.0
     timeout: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
+    """`[store]`: where it is and what is kept in it."""
+
     dir: str | None = None
     local_types: str | None = None
     max_object: int = 2 * 1024**3
@@ -62,6 +69,8 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Logging:
+    """`[logging]`: what the server's own log is told."""
+
     level: str = "info"
 
 
@@ -151,7 +160,8 @@ def load(
     Raises InvalidRequest for what is not a setting or not a value for it.
     """
     chosen: Chosen = {}
-    _take_toml(chosen, toml_text or "")
+    if toml_text:
+        _take_toml(chosen, toml_text)
     for section, values in overrides.items():
         if not isinstance(values, Mapping):
             raise InvalidRequest(f"the server's configuration: `{section}` must be a mapping, not {values!r}")
@@ -170,6 +180,8 @@ def _settings(chosen: Chosen) -> Settings:
 
 
 def _take_toml(chosen: Chosen, text: str) -> None:
+    import tomllib  # noqa: PLC0415  most people have no such file
+
     try:
         tables = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # TOMLDecodeError, or what Python says of thousands of digits
