@@ -42,6 +42,11 @@ async def asked(store: Store, runs: RunList, query: PageQuery = NEWEST) -> list[
     return said
 
 
+async def told(store: Store, query: PageQuery) -> list[str]:
+    """The SQL by which the runs of a page are found."""
+    return [sql for sql in await asked(store, RunList(store), query) if "deleted_at" in sql]
+
+
 async def done(engine: Engine) -> None:
     while engine.scheduler.pending:
         await asyncio.sleep(0.01)
@@ -79,10 +84,11 @@ async def test_pages_of_runs_are_sorted_filtered_and_counted(tmp_path: Path) -> 
 @asynchronous
 async def test_totals_and_sorted_pages_are_read_from_an_index_alone(tmp_path: Path) -> None:
     store = await Store.open(tmp_path)
+    await keep(store, run_id("a"), name="etl", **ENDED)
     said: list[str] = []
-    for more in ({}, {"status": ("failed",)}, {"workflow": "etl"}, {"search": "x"}):
+    for more in ({}, {"status": ("failed",)}, {"workflow": "etl"}, {"search": "e"}):
         for sort in ("started_at", "ended_at", "workflow", "state"):
-            said += await asked(store, RunList(store), PageQuery(sort_by=sort, **more))
+            said += await told(store, PageQuery(sort_by=sort, **more))
     assert len(said) == 32
     for sql in said:
         steps = [row[3] for row in await store.all(f"EXPLAIN QUERY PLAN {sql}") if " run " in row[3]]
@@ -94,9 +100,10 @@ async def test_totals_and_sorted_pages_are_read_from_an_index_alone(tmp_path: Pa
 async def test_what_is_asked_for_most_is_not_sorted(tmp_path: Path) -> None:
     """By their creation, whatever they are filtered by, and by their end where they are of one workflow."""
     store = await Store.open(tmp_path)
-    said = await asked(store, RunList(store), PageQuery(sort_by="ended_at", workflow="etl", status=("failed",)))
-    for more in ({}, {"status": ("failed",)}, {"workflow": "etl"}, {"search": "x"}):
-        said += await asked(store, RunList(store), PageQuery(sort_by="created_at", **more))
+    await keep(store, run_id("a"), name="etl", **ENDED)
+    said = await told(store, PageQuery(sort_by="ended_at", workflow="etl", status=("failed",)))
+    for more in ({}, {"status": ("failed",)}, {"workflow": "etl"}, {"search": "e"}):
+        said += await told(store, PageQuery(sort_by="created_at", **more))
     pages = [sql for sql in said if "ORDER BY" in sql]
     assert len(pages) == 5
     for sql in pages:
@@ -106,6 +113,19 @@ async def test_what_is_asked_for_most_is_not_sorted(tmp_path: Path) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------ what is kept
+
+
+@asynchronous
+async def test_what_is_not_there_is_looked_for_once(tmp_path: Path) -> None:
+    store = await Store.open(tmp_path)
+    for i in range(3):
+        await keep(store, run_id(f"{i}"), name="etl", at=float(i), **ENDED)
+    runs = RunList(store)
+    for query in (PageQuery(sort_by="created_at", search="fit"), PageQuery(sort_by="created_at", page=2, page_size=3)):
+        (counted,) = await asked(store, runs, query)
+        assert counted.startswith("SELECT count(*)")
+        assert await listed(runs, query) == []
+    await store.close()
 
 
 @asynchronous

@@ -51,6 +51,8 @@ class RunList:
         plus = "+" if query.sort_by == "created_at" else ""
         order = f"{SORTS[query.sort_by]} {query.order}, run.rowid {query.order}"
         total = db.execute(f"SELECT count(*) FROM run WHERE run.deleted_at IS NULL{condition}", args).fetchone()[0]  # noqa: S608 - constants
+        if total <= query.offset:  # all runs would be looked through once more
+            return total, []
         found = db.execute(
             f"SELECT run.id, run.state, run.ended_at FROM run WHERE {plus}run.deleted_at IS NULL{condition} "  # noqa: S608
             f"ORDER BY {order} LIMIT ? OFFSET ?",
