@@ -66,6 +66,7 @@ def small() -> Iterator[None]:
         patch.setattr(ripgrep, "NEAR", 8)
         patch.setattr(ripgrep, "_WINDOW", 16)
         patch.setattr(ripgrep, "_ENOUGH", 2)
+        patch.setattr(ripgrep, "_SPARSE", 6)
         patch.setattr(ripgrep, "_OPTIONS", (*ripgrep._OPTIONS, "--max-columns=40"))
         yield
 
@@ -147,6 +148,32 @@ def test_lines_at_the_borders_of_blocks_are_found_once(
         assert back["lines"] == [6776, 6856, 6936]
         last = find(tmp_path / "log", helped, "7 x$", False, 2, last=True)
         assert (last["count"], last["lines"]) == (100, [7896, 7976])
+
+
+@pytest.mark.skipif(not ripgrep.program(), reason="no ripgrep")
+@pytest.mark.parametrize(
+    ("log", "counted"),
+    [
+        (b"yes\n" + b"no\n" * 90, False),
+        ((b"yes\n" + b"no\n" * 9) * 9, False),
+        (b"yes\n" * 90, True),
+        ((b"yes\n" + b"no\n" * 9) * 9 + b"yes\n" * 90, True),
+    ],
+)
+def test_lines_are_counted_one_by_one_where_few_match_and_by_ripgrep_from_where_many_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: bytes, counted: bool
+) -> None:
+    (tmp_path / "log").write_bytes(log)
+    asked: list[int] = []
+    count = ripgrep.Ripgrep._count
+
+    def told(self: ripgrep.Ripgrep, begin: int, end: int) -> int:
+        asked.append(begin)
+        return count(self, begin, end)
+
+    monkeypatch.setattr(ripgrep.Ripgrep, "_count", told)
+    assert find(tmp_path / "log", True, "yes", False, 2)["count"] == log.count(b"yes")
+    assert bool(asked) == counted
 
 
 @WAYS

@@ -24,6 +24,7 @@ NEAR = 256 << 10
 
 _WINDOW = 16 << 20  # bytes that are looked at first on the way back
 _ENOUGH = 20_000  # lines that are looked at one by one before they are only counted
+_SPARSE = 1_500  # bytes for each line that matches: with fewer than these, counting is faster
 _WIDEST = 64 << 10  # bytes of a line that ripgrep shows
 _OMITTED = b"[Omitted long"  # what it shows of a longer one
 _AT_ONCE = 1_000  # lines
@@ -94,12 +95,24 @@ class Ripgrep(Scan):
             return super().survey(begin, end, most, last)
         hits = self.forth(begin, end)
         lines = list(itertools.islice(hits, max(_ENOUGH, most)))
-        rest = next(hits, None)
+        more = next(hits, None)
+        count = len(lines) + (0 if more is None else self._rest(hits, begin, more, end))
         hits.close()
-        count = len(lines) + (0 if rest is None else self._count(rest, end))
         if not last:
             return lines[:most], count
-        return (lines[-most:] if rest is None else sorted(itertools.islice(self._scan.back(begin, end), most))), count
+        return (lines[-most:] if more is None else sorted(itertools.islice(self._scan.back(begin, end), most))), count
+
+    def _rest(self, hits: Iterator[int], before: int, at: int, end: int) -> int:
+        """How many there are from ``at`` on, the next of ``hits``: one by one for as long as they are sparse."""
+        count = 0
+        while at - before > _ENOUGH * _SPARSE:
+            before = at
+            count += 1 + sum(1 for _ in itertools.islice(hits, _ENOUGH - 1))
+            following = next(hits, None)
+            if following is None:
+                return count
+            at = following
+        return count + self._count(at, end)
 
     def _edges(self, begin: int, end: int) -> tuple[int, int]:
         """Up to where it is near, and where the last line begins if that is not finished (``end`` if it is)."""
