@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import dags, machine, panels, report, streams
+from benchmarks import dags, machine, panels, report, streams, turns
 from benchmarks.creates import percentile
 from benchmarks.jupyter import Server
 from benchmarks.load import Load
@@ -36,7 +36,8 @@ TURN = 0.025  # seconds that a turn of the event loop may take; a bound of the h
 
 @dataclass(frozen=True)
 class Sample:
-    """``at`` is in seconds since the load began, ``long_turns`` in a minute since the sample before."""
+    """``at`` is in seconds since the load began, ``long_turns`` and ``long_work`` in a minute since the one
+    before."""
 
     at: float
     server_mib: float
@@ -48,6 +49,7 @@ class Sample:
     store_mib: float
     store_files: int
     long_turns: float
+    long_work: float
     p95_ms: float
     errors: int
     zombies: int
@@ -158,7 +160,7 @@ class Sampler:
         self._server, self._load = server, load
         self._keeper = streams.keeper_of(server)
         self._began = time.monotonic()
-        self._turns = (0.0, self._began)
+        self._turns = ((0, 0), self._began)
 
     def sample(self) -> Sample:
         pid, now = self._server.process.pid, time.monotonic()
@@ -166,6 +168,7 @@ class Sampler:
         size, files = measured(self._server.folder / "store")
         told = self._server.open("metrics").read().decode()
         taken = self._load.taken() or [0.0]
+        long_turns, long_work = self._per_minute((turns.above(told, TURN), turns.above(told, TURN, "work")), now)
         return Sample(
             at=now - self._began,
             server_mib=memory.own,
@@ -176,16 +179,18 @@ class Sampler:
             server_threads=machine.threads(pid),
             store_mib=size / 2**20,
             store_files=files,
-            long_turns=self._per_minute(long_turns(told), now),
+            long_turns=long_turns,
+            long_work=long_work,
             p95_ms=percentile(taken, 95) * 1e3,
             errors=sum(self._load.errors.values()),
             zombies=machine.zombies({pid, self._keeper}),
             attempts=attempts_ended(told),
         )
 
-    def _per_minute(self, turns: float, now: float) -> float:
-        (known, then), self._turns = self._turns, (turns, now)
-        return (turns - known) / max(0.1, now - then) * 60
+    def _per_minute(self, counted: tuple[int, int], now: float) -> tuple[float, float]:
+        (known, then), self._turns = self._turns, (counted, now)
+        took, worked = ((is_ - was) / max(0.1, now - then) * 60 for is_, was in zip(counted, known, strict=True))
+        return took, worked
 
     def longest_turn(self) -> float:
         """Seconds."""
@@ -201,12 +206,6 @@ def measured(folder: Path) -> tuple[int, int]:
                 size += Path(at, name).lstat().st_size
                 number += 1
     return size, number
-
-
-def long_turns(metrics: str) -> float:
-    """How many turns of the event loop took longer than ``TURN``, as Prometheus is told."""
-    counts = dict(re.findall(r'^wattle_loop_lag_seconds_bucket\{le="([^"]+)"\} (\S+)$', metrics, re.MULTILINE))
-    return float(counts["+Inf"]) - float(counts[repr(TURN)])
 
 
 def attempts_ended(metrics: str) -> int:
@@ -260,6 +259,7 @@ QUANTITIES = (
     Quantity("store_mib", "size of the store", "all files", "MiB"),
     Quantity("store_files", "files in the store", "all"),
     Quantity("long_turns", f"turns of the loop above {TURN * 1e3:.0f} ms", "server", "a minute"),
+    Quantity("long_work", f"turns of the loop above {TURN * 1e3:.0f} ms", "its own work", "a minute"),
     Quantity("p95_ms", "requests", "p95", "ms"),
     Quantity("attempts", "attempts", "ended"),
     Quantity("zombies", "what must not be", "zombies", none=True),

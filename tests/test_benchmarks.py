@@ -17,7 +17,21 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import __main__ as command  # noqa: E402
-from benchmarks import dags, growth, machine, memory, pairing, panels, peers, probe, report, soak, trend, workshop  # noqa: E402
+from benchmarks import (  # noqa: E402
+    dags,
+    growth,
+    machine,
+    memory,
+    pairing,
+    panels,
+    peers,
+    probe,
+    report,
+    soak,
+    trend,
+    turns,
+    workshop,
+)
 from benchmarks.pairing import Row, Target  # noqa: E402
 from wattle_jupyter import spec  # noqa: E402
 
@@ -193,12 +207,24 @@ def test_a_soak_reads_what_prometheus_is_told(tmp_path: Path) -> None:
         'wattle_loop_lag_seconds_bucket{le="+Inf"} 98.0\nwattle_attempts_ended_total{state="completed"} 7.0\n'
         'wattle_attempts_ended_total{state="failed"} 2.0\n'
     )
-    assert soak.long_turns(text) == 3
+    assert turns.above(text, soak.TURN) == 3
     assert soak.attempts_ended(text) == 9
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "log").write_bytes(b"12345")
     (tmp_path / "b").write_bytes(b"1")
     assert soak.measured(tmp_path) == (6, 2)
+
+
+def test_turns_are_counted_from_one_look_to_the_next() -> None:
+    def told(lag: int, work: int) -> str:
+        return "".join(
+            f'wattle_loop_{what}_seconds_bucket{{le="{bound}"}} {count}\n'
+            for what, more in (("lag", lag), ("work", work))
+            for bound, count in (("0.01", 90.0), ("+Inf", 90.0 + more))
+        )
+
+    assert turns.Blocked.told(told(7, 3)).since(turns.Blocked.told(told(2, 2))) == turns.Blocked(turns=5, work=1)
+    assert str(turns.Blocked(5, 1)) == "5 (1)"
 
 
 def test_what_a_process_has_is_read_from_the_system() -> None:

@@ -8,7 +8,7 @@ import pytest
 from coroutines import asynchronous
 
 from wattle_jupyter.handlers import gate
-from wattle_jupyter.handlers.gate import AT_ONCE, Gate, gate_of
+from wattle_jupyter.handlers.gate import AT_ONCE, SENDING, Gate, gate_of, sending_of
 
 
 async def turns_of(gate: Gate, guests: int) -> list[int]:
@@ -65,7 +65,17 @@ async def test_one_after_the_other_nobody_waits(monkeypatch: pytest.MonkeyPatch)
         await asyncio.sleep(0)
 
 
+@asynchronous
+async def test_pages_that_are_due_at_the_same_time_are_served_in_several_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "SLICE", -1.0)
+    found = await turns_of(sending_of({}), 3 * SENDING)
+    assert found == sorted(found)
+    assert max(found.count(turn) for turn in found) == SENDING
+
+
 def test_an_application_has_one_gate() -> None:
     settings: dict[str, object] = {}
     assert gate_of(settings) is gate_of(settings)
     assert gate_of({}) is not gate_of(settings)
+    assert sending_of(settings) is sending_of(settings)
+    assert sending_of(settings) is not gate_of(settings)

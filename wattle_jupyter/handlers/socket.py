@@ -23,7 +23,7 @@ from wattle_jupyter.engine import Engine
 from wattle_jupyter.errors import InvalidRequest, Unavailable, WattleError
 from wattle_jupyter.follower import Follower, Patience
 from wattle_jupyter.handlers.base import RESOURCE
-from wattle_jupyter.handlers.gate import gate_of
+from wattle_jupyter.handlers.gate import gate_of, sending_of
 from wattle_jupyter.logs import PIECE, TICK, LogFile
 from wattle_jupyter.wire import (
     API_VERSION,
@@ -222,8 +222,9 @@ class SocketHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
     # ------------------------------------------------------------------------------------------------ what goes out
 
     async def _send_events(self, seq: int, run: str | None) -> None:
-        hub = self._engine.scheduler.hub
+        hub, gate = self._engine.scheduler.hub, sending_of(self.settings)
         async for events in hub.follow(seq, run):
+            await gate.passed()
             texts, turn = [], Turn()
             for event in events:
                 texts.append(await hub.text(event))
