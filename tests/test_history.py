@@ -176,6 +176,19 @@ async def test_events_come_after_a_number_in_pieces_with_theirs_in_a_new_run(tmp
 
 
 @asynchronous
+async def test_long_events_come_in_shorter_pieces_and_none_is_left_out(tmp_path: Path) -> None:
+    store = await Store.open(tmp_path)
+    texts = ["x" * (history.PIECE // 3 + n) for n in range(5)] + ["x" * 2 * history.PIECE, "x"]
+    await store.commit(Change(events=[Draft(run_id("1"), "run.changed", {"text": text}) for text in texts]))
+    seq, pieces = 0, []
+    while found := await history.events_since(store, seq, None):
+        pieces.append([event.seq for event in found])
+        seq = found[-1].seq
+    assert pieces == [[1, 2, 3], [4, 5, 6], [7]]
+    await store.close()
+
+
+@asynchronous
 async def test_the_fake_executor_keeps_the_part_of_the_contract_that_the_scheduler_relies_on(tmp_path: Path) -> None:
     executor = FakeExecutor(World())
     assert [await FakeExecutor(executor.world).start(epoch) for epoch in (0, 0, 41, 0)] == [1, 2, 42, 43]

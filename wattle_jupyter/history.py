@@ -6,6 +6,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
 from wattle_jupyter import backups, jsontext, liverun, rows, spec
@@ -19,6 +20,8 @@ from wattle_jupyter.view import count, run_summary, task_run_view
 from wattle_jupyter.wire import RunSummary, TaskRunView
 
 LONG = 1 << 16  # characters of events that take some 2 ms to read
+PIECE = 1 << 18
+"""Characters of events that are read at a time: as objects they take about eight times as many bytes."""
 
 _SHOWN = "WHERE deleted_at IS NULL"  # not those that were deleted and may come back
 
@@ -221,10 +224,21 @@ async def requests(store: Store, keys: Sequence[str]) -> dict[str, tuple[str, st
 
 
 async def events_since(store: Store, seq: int, run: str | None, limit: int = 500) -> list[Event]:
-    """Committed events after ``seq``, oldest first, at most ``limit``."""
+    """Committed events after ``seq``, oldest first, at most ``limit``, and no more after :data:`PIECE` characters."""
     condition, args = ("AND run = ?", [run]) if run else ("", [])
     sql = f"SELECT seq, run, kind, at, body FROM event WHERE seq > ? {condition} ORDER BY seq LIMIT ?"  # noqa: S608
-    found = await store.all(sql, (seq, *args, limit))
+
+    def query(db: sqlite3.Connection) -> list[Any]:
+        found, size = [], 0
+        with closing(db.execute(sql, (seq, *args, limit))) as rows_found:
+            for row in rows_found:
+                found.append(row)
+                size += len(row[-1])
+                if size >= PIECE:
+                    break
+        return found
+
+    found = await store.read(query)
     return _events(found) if sum(len(row[-1]) for row in found) < LONG else await aside(_events, found)
 
 
