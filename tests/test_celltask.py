@@ -13,7 +13,7 @@ import pytest
 import yaml
 from IPython.core.inputtransformer2 import TransformerManager
 
-from wattle_jupyter import cellline, cellpayload, celltask, spec, task
+from wattle_jupyter import cellline, cellpayload, celltask, shapes, spec, task
 from wattle_jupyter.celltask import Around, CellTask
 from wattle_jupyter.errors import SpecError, WattleError
 
@@ -140,7 +140,7 @@ def test_fields_of_the_task_stand_in_the_line() -> None:
 
 def test_every_field_of_a_task_can_be_said_in_the_line() -> None:
     elsewhere = {"run", "call", "needs", "inputs", "outputs", "env", "exit_file"}  # the last is for commands
-    assert {*cellline.TASK_FIELDS, *cellline.SWITCHES} == set(spec.TaskShape.model_fields) - elsewhere
+    assert {*cellline.TASK_FIELDS, *cellline.SWITCHES} == set(shapes.TaskShape.model_fields) - elsewhere
 
 
 @pytest.mark.parametrize(

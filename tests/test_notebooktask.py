@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -90,7 +91,8 @@ class Runner:
     def again(self, *words: str, **env: str) -> Ended:
         process = self.start("report.ipynb", *words, **env)
         out, err = (said.decode() for said in process.communicate(timeout=120))
-        assert list(self.temporary.iterdir()) == []  # nothing of the kernel is left
+        left = {path.name for path in (*self.temporary.iterdir(), *self.attempt.iterdir())}
+        assert left <= {"report.ipynb", "output"}  # nothing of the kernel
         return Ended(process.returncode, out, err, self.attempt / "report.ipynb")
 
     def left(self) -> dict[str, Any]:
@@ -378,6 +380,44 @@ WAITS = "import os, time\nopen('pid', 'w').write(f'{os.getpid()}\\n')\ntime.slee
 def started(pid: Path) -> int:
     until(lambda: pid.exists() and pid.read_text().endswith("\n"))
     return int(pid.read_text())
+
+
+def test_a_runner_that_is_stopped_saves_what_its_cells_showed(runner: Runner) -> None:
+    write(runner.folder / "report.ipynb", code("print('before')"), code(f"print('begun')\n{WAITS}"))
+    process = runner.start("report.ipynb")
+    kernel = started(runner.folder / "pid")
+    assert process.stdout is not None
+    heard = b""
+    while b"begun\n" not in heard:
+        heard += process.stdout.readline()
+    process.terminate()  # it alone, as for tasks whose kernel is in another group
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    copy = runner.attempt / "report.ipynb"
+    assert err.decode() == f"wattle: stopped in cell 2 of 2\nwattle: its executed copy is {copy}\n"
+    ended = Ended(143, (heard + out).decode(), err.decode(), copy)
+    assert [cell.outputs[0]["text"] for cell in ended.cells()] == ["before\n", "begun\n"]
+    until(lambda: not psutil.pid_exists(kernel))
+    assert [path.name for path in runner.attempt.iterdir()] == ["report.ipynb"]
+
+
+def test_where_the_copy_cannot_be_saved_nothing_is_run(runner: Runner) -> None:
+    write(runner.folder / "report.ipynb", code("open('ran', 'w')"))
+    (runner.folder / "file").touch()
+    ended = runner.again("--to=file/report.ipynb")
+    assert ended.code == 1
+    assert ended.err == "wattle: the executed copy cannot be saved as file/report.ipynb: File exists\n"
+    assert not (runner.folder / "ran").exists()
+
+
+def test_sockets_are_where_their_names_are_not_too_long(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 90)
+    deep.mkdir()
+    write(deep / "report.ipynb", code("print('deep')"))
+    env = {**os.environ, "WATTLE_OUTPUT": str(deep / "output"), "WATTLE_TASK": "t", "TMPDIR": str(deep)}
+    env |= {"WATTLE_OBJECTS": str(tmp_path), "XDG_RUNTIME_DIR": str(deep)}
+    done = subprocess.run([*NOTEBOOK_RUNNER, str(deep / "report.ipynb")], cwd=tmp_path, env=env, capture_output=True)
+    assert (done.returncode, b"deep\n" in done.stdout) == (0, True), done.stderr
 
 
 def test_a_runner_that_is_killed_takes_its_kernel_with_it(runner: Runner) -> None:

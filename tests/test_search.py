@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -422,7 +423,11 @@ def test_a_search_ends_when_nobody_waits_for_it_any_more(engine: EngineProcess) 
 
 
 def searching(server: psutil.Process) -> list[psutil.Process]:
-    return [process for process in server.children() if handler._PROGRAM in process.cmdline()]
+    found = []
+    for process in server.children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+            found += [process] if handler._PROGRAM in process.cmdline() else []
+    return found
 
 
 def test_a_search_whose_server_was_killed_ends_by_itself(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ READY = 120.0
 """Seconds until a kernel answers: its imports come from a network drive now and then."""
 
 _NAMES = ("shell_port", "iopub_port", "stdin_port", "hb_port", "control_port")
+_LONGEST = 80  # bytes of a folder: the name of a socket in it has 107 at most
 _PATIENCE = 10.0  # seconds for a kernel to end by itself: what the user registered for its end runs then
 
 
@@ -41,7 +42,7 @@ class KernelProcess:
 
     def __init__(self, command: Sequence[str], environ: Mapping[str, str], *, files: bool, cure: str = "") -> None:
         self._cure = cure
-        self._folder = Path(tempfile.mkdtemp(prefix="wattle-kernel-"))  # short: a socket's name has 107 bytes
+        self._folder = Path(tempfile.mkdtemp(prefix="kernel-", dir=_place(environ)))
         self.connection = self._folder / "kernel.json"
         try:
             self._sockets = self._describe(files)
@@ -167,6 +168,12 @@ class KernelProcess:
     def __exit__(self, *_: object) -> None:
         self.end(None)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _place(environ: Mapping[str, str]) -> str:
+    """Where it is deleted with the attempt even if nobody else comes to it, if the path is short enough."""
+    places = [os.path.dirname(environ["WATTLE_OUTPUT"]), tempfile.gettempdir(), environ.get("XDG_RUNTIME_DIR", "")]  # noqa: PTH120
+    return next((place for place in places if place and len(os.fsencode(place)) <= _LONGEST), "/tmp")  # noqa: S108  mkdtemp's
 
 
 def ending(code: int) -> str:

@@ -5,7 +5,9 @@ A module of its own because it imports nbclient, which takes as long as a kernel
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -24,6 +26,9 @@ from wattle_jupyter.kernelprocess import KernelProcess, KernelTrouble
 
 OUTPUTS = 3600
 """Seconds that the outputs of a cell may come after its end: a gigabyte of them takes its time."""
+
+STOPPED = 128 + signal.SIGTERM
+"""As a shell says it."""
 
 _SKIPPED = "skip-execution"
 _INJECTED = "injected-parameters"
@@ -52,24 +57,31 @@ class NotebookRun(NotebookClient):
         )
         self._copy, self._name = copy, name
         self._place = "before the first cell"
+        self._stopped = False
         self._line_open = False  # does what was printed last go on?
         self._rest = 0.0  # no save before this time
 
     async def run(self, kernel: KernelProcess, given: Given) -> int:
-        """Exit code: 0, or 1 if a cell failed. Raises KernelTrouble if there is no kernel, or no more."""
+        """Exit code: 0, 1 if a cell failed, or STOPPED. Raises KernelTrouble if there is no kernel, or no more."""
         self.reset_execution_trackers()
+        self._keep()  # whether it can be saved is known before hours have passed
+        self._heed_the_end()
         self.kc = client = kernel.client()
         try:
             about = await kernel.ready(client)
             self.nb.metadata["language_info"] = about["language_info"]
             injected = self._inject(given, str(about["language_info"].get("name", "")))
-            return await self._execute(client, injected)
-        except DeadKernelError:
-            raise KernelTrouble(f"the kernel ended {self._place} ({kernel.how_it_ended()})") from None
+            code = await self._execute(client, injected)
+            kernel.end(client)
+            return code
+        except (DeadKernelError, asyncio.CancelledError):  # nbclient takes the second for the first
+            if not self._stopped:
+                raise KernelTrouble(f"the kernel ended {self._place} ({kernel.how_it_ended()})") from None
+            self._say(f"stopped {self._place}")
+            return STOPPED
         finally:
             self.set_widgets_metadata()
-            passing.when_there_is_room(self._save)
-            kernel.end(client)
+            self._keep()
             client.stop_channels()
 
     # ---------------------------------------------------------------------------------------------------- what goes in
@@ -167,6 +179,24 @@ class NotebookRun(NotebookClient):
             self._line_open = not text.endswith("\n")
             to.write(text)
             to.flush()
+
+    def _heed_the_end(self) -> None:
+        """At SIGTERM the copy is saved as it is, and the kernel ended."""
+        me = asyncio.current_task()
+        assert me is not None
+
+        def stop() -> None:
+            self._stopped = True
+            me.cancel()
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+
+    def _keep(self) -> None:
+        """Save the copy, if need be once the disk has room. Raises KernelTrouble where it cannot be."""
+        try:
+            passing.when_there_is_room(self._save)
+        except OSError as error:
+            raise KernelTrouble(f"the executed copy cannot be saved as {self._copy}: {error.strerror}") from None
 
     def _save_now_and_then(self) -> None:
         """What is large is saved less often. That the disk is full is told at the end, if it still is."""

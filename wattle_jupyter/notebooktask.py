@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the notebook that the arguments name. Exits with 1 if a cell fails, or there is no kernel for it."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]  # they are files
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # by the way on which kernels are ended
     asked = _arguments(argv)
     copy = Path(asked.to) if asked.to else Path(os.environ["WATTLE_OUTPUT"]).with_name(asked.notebook.name)
     try:
@@ -35,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     except KernelTrouble as trouble:
         _exit(str(trouble))
     if code:
-        _exit(f"its executed copy is {copy.absolute()}")
+        sys.stderr.write(f"wattle: its executed copy is {copy.absolute()}\n")
+    sys.exit(code)
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:

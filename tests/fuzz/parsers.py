@@ -82,8 +82,10 @@ def _command(data: bytes) -> None:
     text = text_of(data)
     words, script = command.parse(text) if text.strip() else ((), None)
     if words:
-        command.notebook(words)
-        assert script is None or text.strip().startswith(script)
+        command.hidden_notebook(words, script)
+        assert script is None or text.strip().startswith(script) or words[0] == script
+        form = command.form(words, script)
+        assert command.parse(form if isinstance(form, str) else list(form)) == (words, script) or "{{" in text
     split = shell.argv(text)
     assert split is None or list(split) == shlex.split(text)
     shell.commands(text)

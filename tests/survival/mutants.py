@@ -124,7 +124,7 @@ MUTANTS = (
         [
             (
                 "host/spawn.py",
-                "            self._heirloom(): record,  # with it goes the lock\n",
+                "            self._heirloom(): record,\n",
                 "",
             )
         ],

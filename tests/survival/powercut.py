@@ -98,6 +98,9 @@ class Rebooted:
     def watch(self, tell: Callable[[str | None], None]) -> None:
         """It has no trouble to tell of."""
 
+    def rouse(self) -> None:
+        """It is up."""
+
     async def start(self, epoch: int) -> int:
         return epoch + 1
 

@@ -194,7 +194,7 @@ class World:
         self.spawned[cookie] += 1
         held = {target: fd for _, fd, target in more["file_actions"]}
         pid = self.new_pid()
-        fds = [os.dup(fd) for target, fd in held.items() if target == 1 or target > 2]
+        fds = [os.dup(held[target]) for target in sorted(held, reverse=True) if target == 1 or target > 2]
         self.processes[pid] = Sim(pid, self._tick(), self.keeper_pid, pid, cookie, fds)
         return pid
 

@@ -156,7 +156,8 @@ class Spawner:
             0: self._null,
             1: out,
             2: out,
-            self._heirloom(): record,  # with it goes the lock. The last: `out` itself may have this number here
+            # with it goes the lock. The last of all: `out` itself may have this number here
+            self._heirloom(): record,
         }
         spawn = births.spawn if births is not None else self._spawn_alone
         problem: OSError = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
