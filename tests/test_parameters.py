@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wattle_jupyter import parameters
@@ -51,6 +51,7 @@ def test_arguments_come_before_inputs_and_inputs_before_params() -> None:
     assert parameters.given({"a": 1, "b": 1, "c": 1, "d": 1}, inputs, {"c": 3}, takes) == {"a": "1", "b": "2", "c": "3"}
 
 
+@settings(deadline=None)
 @given(JSON)
 def test_any_value_arrives_as_it_was_whatever_way_it_takes(value: Any) -> None:
     ways = parameters.given({"a": value}, {"b": ("json", json.dumps(value))}, {"c": value}, frozenset("a"))
@@ -59,6 +60,7 @@ def test_any_value_arrives_as_it_was_whatever_way_it_takes(value: Any) -> None:
     assert type(space["a"]) is type(space["b"]) is type(value)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_texts_and_paths_are_never_code(text: str) -> None:
     space = done(parameters.cell(parameters.given({}, {"t": ("text", text), "p": ("file", text)}, {}, frozenset())))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from coroutines import asynchronous
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_history import keep, run_id
 
@@ -271,6 +271,7 @@ def do(deed: str, run: str, state: str, now: float, db: sqlite3.Connection) -> N
         db.execute(END[1], (state, run))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(DEEDS, QUERIES), min_size=1, max_size=12))
 def test_whatever_happens_a_page_is_what_it_would_be_with_nothing_kept(played: list[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
