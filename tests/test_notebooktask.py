@@ -225,6 +225,12 @@ def test_what_looks_like_a_secret_is_set_but_not_saved(runner: Runner) -> None:
     assert "api_key = '•••'" in ended.sources()[1]
 
 
+def test_a_secret_is_not_saved_by_what_fails_before_it_is_set(runner: Runner) -> None:
+    ended = runner.run(code("1"), code("1 / 0"), code("api_key = ''", "parameters"), words=("api_key=sesame",))
+    assert ended.code == 1
+    assert "sesame" not in ended.copy.read_text()
+
+
 def test_without_a_tagged_cell_arguments_are_set_first_and_that_is_told(runner: Runner) -> None:
     ended = runner.run(SHOW, words=("rate=1", "name=x"))
     assert "1 x\n" in ended.out

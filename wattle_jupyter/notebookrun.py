@@ -108,12 +108,12 @@ class NotebookRun(NotebookClient):
             )
         cell = NotebookNode(
             nbformat.v4.new_code_cell(  # type: ignore[no-untyped-call]  # it has no types
-                parameters.cell(values), metadata={"tags": [_INJECTED]}
+                parameters.cell(values, shown=True), metadata={"tags": [_INJECTED]}
             )
         )
         index = 0 if at is None else at + 1
         self.nb.cells.insert(index, cell)
-        return Injected(index, cell, parameters.cell(values, shown=True))
+        return Injected(index, cell, parameters.cell(values))
 
     # ------------------------------------------------------------------------------------------------------- its cells
 
@@ -137,10 +137,11 @@ class NotebookRun(NotebookClient):
 
     async def _is_set(self, injected: Injected) -> bool:
         self._place = "while its parameters were set"
+        shown, injected.cell.source = injected.cell.source, injected.code
         try:
             return await self._ends_well(injected.cell, injected.index)
         finally:
-            injected.cell.source = injected.shown
+            injected.cell.source = shown
 
     async def _ends_well(self, cell: NotebookNode, index: int) -> bool:
         try:
@@ -217,11 +218,11 @@ class NotebookRun(NotebookClient):
 
 @dataclass(frozen=True, slots=True)
 class Injected:
-    """The cell that sets what the notebook is given, its place, and the text that is kept of it."""
+    """The cell that sets what the notebook is given, as it may be saved at any time; its place, and what it runs."""
 
     index: int
     cell: NotebookNode
-    shown: str
+    code: str
 
 
 def _tags(cell: NotebookNode) -> list[str]:
