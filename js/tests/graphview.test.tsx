@@ -100,6 +100,16 @@ describe('keys', () => {
     expect(heard).toEqual([true, false]);
   });
 
+  test('what is typed right after / is text, though nothing was drawn in between', async () => {
+    const page = stage(diamond());
+    await page.show();
+    page.node('fetch').focus();
+    page.node('fetch').dispatchEvent(new KeyboardEvent('keydown', { key: '/', bubbles: true, cancelable: true }));
+    await Promise.resolve(); // as between two keys: no frame
+    await Promise.resolve();
+    expect(document.activeElement).toBe(page.find('.jp-wattle-find input'));
+  });
+
   test('Enter opens the task and hands the keys to it, Escape goes back', async () => {
     const page = stage(diamond());
     await page.show();
@@ -107,7 +117,10 @@ describe('keys', () => {
     await page.press(page.node('fetch'), 'ArrowRight');
     await page.press(page.node('train_a'), 'ArrowDown');
     await page.press(page.node('train_b'), 'Enter');
-    expect(document.activeElement?.getAttribute('aria-label')).toBe('Task train_b');
+    const panel = document.activeElement!;
+    expect(panel.getAttribute('aria-label')).toBe('Task train_b');
+    await page.press(panel, 'd'); // twice it would delete the cell
+    expect(panel.hasAttribute('data-lm-suppress-shortcuts')).toBe(true);
     await page.press(document.activeElement!, 'Escape');
     expect(page.all('.jp-wattle-panel')).toHaveLength(0);
     await frames();

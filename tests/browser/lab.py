@@ -218,8 +218,15 @@ class Notebook:
             self.page.wait_for_function(f"() => {_PANEL}?.sessionContext.session?.kernel?.status === 'idle'")
 
     def run_all(self) -> None:
-        """Run every cell; returns when the kernel has answered them."""
+        """Run every cell; returns when the kernel has answered them and the notebook has done with it.
+
+        JupyterLab scrolls to the cell afterwards, in its own time, and then gives it the keys.
+        """
         self.command("notebook:run-all-cells")
+        self.page.evaluate(
+            f"async () => {{ await {_PANEL}.content._isScrolling?.promise.catch(() => null);"
+            " await new Promise(done => requestAnimationFrame(() => setTimeout(done, 0))); }"
+        )
 
     def command(self, name: str, **arguments: Any) -> None:
         script = "([name, args]) => window.jupyterapp.commands.execute(name, args).then(() => null)"

@@ -81,7 +81,9 @@ def test_a_fan_is_grouped_searched_and_walked_in_its_cell_and_the_notebook_hears
     assert transform(graph) == before
     keyboard.press("/")
     keyboard.type("shard_7")
+    expect(graph.locator(".jp-wattle-find input")).to_have_value("shard_7")
     expect(graph.locator(".jp-wattle-find [role=status]")).to_have_text("1 of 1")
+    assert notebook.page.locator(".jp-Cell").count() == 1
     expect(graph.locator(".jp-wattle-readout")).to_contain_text("shard_7 · failed")
     expect(graph.locator(".jp-wattle-node.jp-mod-dim")).to_have_count(2)
     notebook.shoot("fan-search")

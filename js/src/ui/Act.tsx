@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { Verb } from '../core/feed';
 import { trans } from '../core/words';
 
@@ -88,7 +88,7 @@ interface AskProps {
 /** Asks before something that hurts. The harmless answer has the focus; Escape gives it. */
 export function Ask({ question, label, yes, no, close }: AskProps) {
   const box = useRef<HTMLSpanElement>(null);
-  useEffect(() => [...(box.current?.querySelectorAll('button') ?? [])].at(-1)?.focus(), []);
+  useLayoutEffect(() => [...(box.current?.querySelectorAll('button') ?? [])].at(-1)?.focus(), []);
   const key = (event: KeyboardEvent): void => {
     if (event.key !== 'Escape') return;
     event.stopPropagation();

@@ -1,4 +1,4 @@
-import { useEffect, useRef } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 import { count } from '../core/format';
 import { trans } from '../core/words';
 import { Icon } from './Icon';
@@ -16,7 +16,8 @@ interface Props {
 export function GraphSearch({ query, set, hits, at, next }: Props) {
   const field = useRef<HTMLInputElement>(null);
   const open = query !== null;
-  useEffect(() => (open ? field.current?.focus() : undefined), [open]);
+  // before the next key comes: what is typed right after `/` is text
+  useLayoutEffect(() => (open ? field.current?.focus() : undefined), [open]);
   if (!open) {
     return (
       <button type="button" class="jp-wattle-button jp-mod-glyph" aria-label={trans.__('Find a task')} title={trans.__('Find a task (/)')} onClick={() => set('')}>

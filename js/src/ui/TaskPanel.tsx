@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { Feed } from '../core/feed';
 import { bytes, duration, elapsed, plainReason } from '../core/format';
 import { percent, progressOf, timeLeft } from '../core/progress';
@@ -9,7 +9,7 @@ import type { TaskRunDetail, TaskRunView, ValueView } from '../core/wire';
 import { trans } from '../core/words';
 import { Act, Problem, useActs, type Doing } from './Act';
 import { FarBar } from './Far';
-import { useNow } from './hooks';
+import { useNow, useOwnKeys } from './hooks';
 import { Log } from './Log';
 import { LogAttempts } from './LogAttempts';
 import { StateIcon } from './StateIcon';
@@ -59,7 +59,8 @@ export function TaskPanel(props: Props) {
   const { feed, run, task, readOnly, opened } = props;
   const acts = useActs(props.doing, task.task);
   const section = useRef<HTMLElement>(null);
-  useEffect(() => (opened.byKey ? section.current?.focus({ preventScroll: true }) : undefined), [opened]);
+  useOwnKeys(section);
+  useLayoutEffect(() => (opened.byKey ? section.current?.focus({ preventScroll: true }) : undefined), [opened]);
   const detail = useDetail(feed, run, task);
   const [chosen, choose] = useState<string | null>(null);
   useEffect(() => choose(opened.attempt ?? null), [task.task, task.attempt, opened]);
