@@ -222,7 +222,17 @@ def test_what_looks_like_a_secret_is_set_but_not_saved(runner: Runner) -> None:
     ended = runner.run(code("api_key = ''", "parameters"), code("print(len(api_key))"), words=("api_key=sesame",))
     assert "6\n" in ended.out
     assert "sesame" not in ended.copy.read_text()
-    assert "api_key = '•••'" in ended.sources()[1]
+    assert ended.sources()[1] == "# set by wattle\n# api_key = •••"
+
+
+def test_a_secret_is_not_seen_where_setting_what_stands_beside_it_fails(runner: Runner) -> None:
+    thing = runner.folder / "thing"
+    thing.write_bytes(b"no pickle")
+    ended = runner.run(code("1"), words=("api_key=sesame", "rate=1"), **inputs(thing=("object", str(thing))))
+    assert ended.code == 1
+    assert "while its parameters were set" in ended.err
+    assert "thing = wattle_jupyter.input('thing')" in ended.copy.read_text()
+    assert "sesame" not in ended.copy.read_text() + ended.out + ended.err
 
 
 def test_a_secret_is_not_saved_by_what_fails_before_it_is_set(runner: Runner) -> None:

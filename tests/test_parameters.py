@@ -67,10 +67,23 @@ def test_texts_and_paths_are_never_code(text: str) -> None:
     assert (space["t"], space["p"]) == (text, Path(text))
 
 
-def test_what_looks_like_a_secret_is_shown_masked() -> None:
-    values = parameters.given({}, {}, {"api_key": "sesame", "rate": 1}, frozenset())
-    assert "sesame" in parameters.cell(values)
-    assert parameters.cell(values, shown=True) == "# set by wattle\napi_key = '•••'\nrate = 1"
+def test_what_looks_like_a_secret_is_set_by_code_that_nobody_sees() -> None:
+    values = parameters.given({}, {"token": ("file", "sesame")}, {"api_key": "sesame", "rate": 1}, frozenset())
+    assert parameters.cell(values) == "# set by wattle\nrate = 1\n# token = •••\n# api_key = •••"
+    assert done(parameters.hidden(values))["token"] == Path("sesame")
+    assert done(parameters.hidden(values))["api_key"] == "sesame"
+
+
+def test_how_an_object_is_read_is_no_secret() -> None:
+    values = parameters.given({}, {"tokens": ("object", "/x"), "p": ("file", "/x")}, {}, frozenset())
+    assert parameters.hidden(values) == ""
+    assert parameters.cell(values).splitlines() == [
+        "# set by wattle",
+        "from pathlib import Path",
+        "import wattle_jupyter",
+        "tokens = wattle_jupyter.input('tokens')",
+        "p = Path('/x')",
+    ]
 
 
 @pytest.mark.parametrize(

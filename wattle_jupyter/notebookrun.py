@@ -106,14 +106,12 @@ class NotebookRun(NotebookClient):
             self._say(
                 f"{self._name} has no cell tagged `{parameters.TAG}`: {', '.join(given.told)} set before all cells"
             )
-        cell = NotebookNode(
-            nbformat.v4.new_code_cell(  # type: ignore[no-untyped-call]  # it has no types
-                parameters.cell(values, shown=True), metadata={"tags": [_INJECTED]}
-            )
+        cell = nbformat.v4.new_code_cell(  # type: ignore[no-untyped-call]  # it has no types
+            parameters.cell(values), metadata={"tags": [_INJECTED]}
         )
         index = 0 if at is None else at + 1
         self.nb.cells.insert(index, cell)
-        return Injected(index, cell, parameters.cell(values))
+        return Injected(index, parameters.hidden(values))
 
     # ------------------------------------------------------------------------------------------------------- its cells
 
@@ -123,7 +121,9 @@ class NotebookRun(NotebookClient):
         own = [i for i, cell in enumerate(self.nb.cells) if _is_run(cell) and _INJECTED not in _tags(cell)]
         for n, index in enumerate(own, 1):
             if injected is not None and injected.index < index:
-                if not await self._is_set(injected):
+                self._place = "while its parameters were set"
+                client.execute(injected.before, silent=True, store_history=False)
+                if not await self._ends_well(self.nb.cells[injected.index], injected.index):
                     return 1
                 injected = None
             cell = self.nb.cells[index]
@@ -134,14 +134,6 @@ class NotebookRun(NotebookClient):
             self._save_now_and_then()
         self._head(len(own), len(own), f"{len(own)} of {len(own)} cells done")
         return 0
-
-    async def _is_set(self, injected: Injected) -> bool:
-        self._place = "while its parameters were set"
-        shown, injected.cell.source = injected.cell.source, injected.code
-        try:
-            return await self._ends_well(injected.cell, injected.index)
-        finally:
-            injected.cell.source = shown
 
     async def _ends_well(self, cell: NotebookNode, index: int) -> bool:
         try:
@@ -218,11 +210,10 @@ class NotebookRun(NotebookClient):
 
 @dataclass(frozen=True, slots=True)
 class Injected:
-    """The cell that sets what the notebook is given, as it may be saved at any time; its place, and what it runs."""
+    """Place of the cell that sets what the notebook is given, and the code to be executed before it, unseen."""
 
     index: int
-    cell: NotebookNode
-    code: str
+    before: str
 
 
 def _tags(cell: NotebookNode) -> list[str]:

@@ -12,6 +12,8 @@ from wattle_jupyter.surroundings import MASK, is_secret
 TAG = "parameters"
 """The tag of the cell that holds defaults: what the task is given is set right after it, as papermill does."""
 
+_OBJECT = "wattle_jupyter.input("
+
 
 def assigned(source: str) -> frozenset[str]:
     """The names that a cell of Python sets by themselves, at its outermost level."""
@@ -47,16 +49,33 @@ def given(
 def _input(name: str, kind: str, text: str) -> str:
     """As ``wattle_jupyter.input`` would give it."""
     if kind == "object":
-        return f"wattle_jupyter.input({name!r})"
+        return f"{_OBJECT}{name!r})"
     if kind == "file":
         return f"Path({text!r})"
     return repr(json.loads(text)) if kind == "json" else repr(text)
 
 
-def cell(values: Mapping[str, str], *, shown: bool = False) -> str:
-    """The code that sets them. As it may be ``shown``, what looks like a secret is masked."""
-    texts = values.values()
-    imports = ["from pathlib import Path"] if any(text.startswith("Path(") for text in texts) else []
-    imports += ["import wattle_jupyter"] if any(text.startswith("wattle_jupyter.") for text in texts) else []
-    told = {name: repr(MASK) if shown and is_secret(name) else text for name, text in values.items()}
-    return "\n".join(["# set by wattle", *imports, *(f"{name} = {text}" for name, text in told.items())])
+def cell(values: Mapping[str, str]) -> str:
+    """The code that sets them, but for the secrets: of those it says only that they are set."""
+    told = {name: text for name, text in values.items() if not _is_hidden(name, text)}
+    masked = [f"# {name} = {MASK}" for name in values if name not in told]
+    return "\n".join(["# set by wattle", *_imports(told.values()), *_lines(told), *masked])
+
+
+def hidden(values: Mapping[str, str]) -> str:
+    """The code that sets the secrets: what it says must not be kept, nor be seen in a traceback."""
+    told = {name: text for name, text in values.items() if _is_hidden(name, text)}
+    return "\n".join([*_imports(told.values()), *_lines(told)])
+
+
+def _lines(values: Mapping[str, str]) -> Iterable[str]:
+    return (f"{name} = {text}" for name, text in values.items())
+
+
+def _is_hidden(name: str, text: str) -> bool:
+    return is_secret(name) and not text.startswith(_OBJECT)
+
+
+def _imports(texts: Iterable[str]) -> list[str]:
+    begin = {"Path(": "from pathlib import Path", _OBJECT: "import wattle_jupyter"}
+    return [line for first, line in begin.items() if any(text.startswith(first) for text in texts)]
