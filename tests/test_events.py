@@ -12,7 +12,7 @@ import pytest
 from coroutines import asynchronous
 
 from wattle_jupyter import events
-from wattle_jupyter.events import Hub, event_view
+from wattle_jupyter.events import KEPT_FOR, Hub, event_view
 from wattle_jupyter.model import Event
 
 
@@ -25,16 +25,16 @@ class Disk:
         self.hub = Hub(self.read, committed)
 
     @staticmethod
-    def make(seq: int, tasks: int = 0) -> Event:
-        return Event(seq, f"r{seq % 3}", "run.changed", 1.5, {"tasks": [{}] * tasks})
+    def make(seq: int, tasks: int = 0, at: float = 1.5) -> Event:
+        return Event(seq, f"r{seq % 3}", "run.changed", at, {"tasks": [{}] * tasks})
 
     async def read(self, seq: int, run: str | None) -> list[Event]:
         self.reads += 1
         await asyncio.sleep(0)
         return [e for e in self.rows if e.seq > seq and run in (None, e.run)][:3]
 
-    def commit(self, count: int = 1, tasks: int = 0) -> list[Event]:
-        new = [self.make(len(self.rows) + 1 + i, tasks) for i in range(count)]
+    def commit(self, count: int = 1, tasks: int = 0, at: float = 1.5) -> list[Event]:
+        new = [self.make(len(self.rows) + 1 + i, tasks, at) for i in range(count)]
         self.rows += new
         return new
 
@@ -143,6 +143,22 @@ async def test_who_is_slow_or_far_behind_costs_no_memory(monkeypatch: pytest.Mon
     while len(got) < 51:
         got += [e.seq for e in await anext(slow)]
     assert got == list(range(2, 53))[: len(got)]
+
+
+@asynchronous
+async def test_what_is_old_is_read_from_the_store_and_costs_no_memory() -> None:
+    disk = Disk()
+    disk.hub.publish(disk.commit(100, at=1000))
+    disk.hub.publish(disk.commit(1, at=1000 + KEPT_FOR))
+    assert len(disk.hub._kept) == 101
+    disk.hub.publish(disk.commit(1, at=1001 + KEPT_FOR))
+    assert [event.seq for event in disk.hub._kept] == [101, 102]
+    seen: list[int] = []
+    watcher = asyncio.create_task(collect(disk.hub, 98, into=seen))
+    await until_seen(seen, 102)
+    assert seen == [99, 100, 101, 102]
+    disk.hub.close()
+    await watcher
 
 
 @asynchronous

@@ -19,7 +19,9 @@ Reader = Callable[[int, str | None], Awaitable[list[Event]]]
 """``(seq, run) → events after seq`` from the store, oldest first, in pieces; an empty list when there are no more."""
 
 KEPT = 16_384
-"""How much is kept in memory, in events and views of task runs. Who is further behind reads the store."""
+"""Most that is kept in memory, in events and views of task runs. Who is further behind reads the store."""
+KEPT_FOR = 15.0
+"""Seconds that they are: enough for who was cut off for a moment. Some 2 KB each, an hour of them would be 100 MB."""
 AT_ONCE = 16
 """Watchers that are woken in one turn of the event loop: with 500 pages open, others must not wait for them all."""
 PIECE = 500
@@ -51,7 +53,8 @@ class Hub:
             self._weight = 0
         self._kept.extend(events)
         self._weight += sum(map(_weight, events))
-        while self._weight > KEPT and self._kept:
+        oldest = events[-1].at - KEPT_FOR
+        while self._kept and (self._weight > KEPT or self._kept[0].at < oldest):
             self._weight -= _weight(self._kept.popleft())
         self.newest = events[-1].seq
         self._wake()

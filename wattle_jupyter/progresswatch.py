@@ -24,7 +24,7 @@ LOOK = 1.0
 """Seconds between two looks."""
 
 _BREATH = 0.1  # seconds in which further watchers may come before the next look
-_KEPT = 10_000  # attempts whose last word is kept in memory
+_KEPT = 2_000  # attempts whose last word is kept in memory, running or not
 
 Told = dict[str, ProgressView]
 """By the name of the task."""
