@@ -89,25 +89,41 @@ def test_collections_of_young_objects_set_nothing_aside(always_long: None, colle
     assert any(one is mine for one in gc.get_objects())
 
 
-@pytest.mark.parametrize("busy", [False, True])
-def test_what_was_set_aside_and_lost_is_freed_when_nothing_goes_on_or_after_many_times(
-    busy: bool, always_long: None, monkeypatch: pytest.MonkeyPatch, collector: Garbage
-) -> None:
-    monkeypatch.setattr("wattle_jupyter.garbage.time", Clock(busy))
+def lost_after_it_was_set_aside() -> weakref.ref[Ring]:
     kept = Ring()
     gone = weakref.ref(kept)
     gc.collect()
     del kept
     gc.collect()
     assert gone() is not None, "it was set aside while somebody held it"
-    for _ in range(100):
-        if busy:  # so much goes on that more and more is set aside
-            gc.collect()
-            gc.collect()
+    return gone
+
+
+def test_what_was_set_aside_and_lost_is_freed_when_nothing_goes_on(
+    always_long: None, monkeypatch: pytest.MonkeyPatch, collector: Garbage
+) -> None:
+    monkeypatch.setattr("wattle_jupyter.garbage.time", Clock(busy=False))
+    gone = lost_after_it_was_set_aside()
+    for _ in range(garbage._QUIET + 1):  # the first one has nothing to compare with
         collector.rest()
-        if gone() is None:
-            break
     assert gone() is None
+
+
+@pytest.mark.parametrize("much", [False, True])
+def test_in_a_process_that_never_rests_it_is_freed_now_and_then_once_it_may_be_much(
+    much: bool, always_long: None, monkeypatch: pytest.MonkeyPatch, collector: Garbage
+) -> None:
+    monkeypatch.setattr("wattle_jupyter.garbage.time", Clock(busy=True))
+    collector.start()
+    added = [[i] for i in range(gc.get_freeze_count() // (3 if much else 100))]
+    gone = lost_after_it_was_set_aside()
+    for _ in range(100):  # seconds
+        collector.rest()
+    assert gone() is not None, "so soon"
+    for _ in range(300):
+        collector.rest()
+    assert (gone() is None) is much
+    assert added
 
 
 def test_a_process_in_which_nothing_was_set_aside_is_left_alone_when_it_rests(
