@@ -13,7 +13,7 @@ from processes import EngineProcess, until
 
 from wattle_jupyter.client import Client
 from wattle_jupyter.errors import InvalidRequest
-from wattle_jupyter.lines import Lines, RunSource, TaskLine, beside, instant
+from wattle_jupyter.lines import Lines, LogText, RunSource, TaskLine, beside, instant, overwritten
 from wattle_jupyter.run import Run, runs
 
 Submit = Callable[..., Run]
@@ -35,6 +35,23 @@ def submit(client: Client, tmp_path: Path) -> Submit:
 
 def gated(before: str, gate: str, after: str) -> str:
     return f"{before}; while [ ! -e {gate} ]; do sleep 0.02; done; {after}"
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        (" 10%\r 50%\r100%", "100%"),
+        ("working hard\rdone", "doneing hard"),
+        ("::wattle progress=1/3::\r[2/3] a                ", "[2/3] a"),
+        ("from Windows\r", "from Windows"),
+        ("as it is  ", "as it is  "),
+        ("", ""),
+    ],
+)
+def test_a_line_is_shown_as_a_terminal_shows_it(line: str, shown: str) -> None:
+    assert overwritten(line) == shown
+    assert repr(LogText(f"{line}\nnext")) == f"{shown}\nnext"
+    assert LogText(line) == line
 
 
 def test_a_task_is_streamed_line_by_line_while_it_writes(submit: Submit, tmp_path: Path) -> None:

@@ -36,12 +36,21 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class LogText(str):
-    """Text of a log: shows itself as it is when it is the last expression of a cell."""
+    """Text of a log: as the last expression of a cell it is shown as a terminal shows it."""
 
     __slots__ = ()
 
     def __repr__(self) -> str:
-        return str(self)
+        return "\n".join(map(overwritten, self.split("\n")))
+
+
+def overwritten(line: str) -> str:
+    """What is to be read of a line in which carriage returns went back to its beginning, as progress bars do."""
+    parts = line.split("\r")
+    shown = parts[0]
+    for part in parts[1:]:
+        shown = part + shown[len(part) :]
+    return shown.rstrip() if len(parts) > 1 else shown
 
 
 class TaskLine(str):

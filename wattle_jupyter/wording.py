@@ -61,4 +61,6 @@ def unknown_field(name: str, fields: Iterable[str]) -> tuple[str, str]:
         return f"`{name}` comes in a later release", "remove it"
     if SAME.get(name) in known:
         return f"`{name}` is not a field here", f"did you mean `{SAME[name]}`?"
+    if " " in name:
+        return f"`{name}` is not a field here", "a colon and a space end the name of a field: put a command in quotes"
     return f"`{name}` is not a field here", nearest(name, known)
