@@ -368,9 +368,12 @@ def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "output"
 
 
-def test_outside_of_a_task_there_is_nothing_to_emit_to() -> None:
-    with pytest.raises(Conflict, match=r"emit\(\) is for code that runs as a task"):
-        wt.emit(x=1)
+def test_outside_of_a_task_emit_says_that_it_leaves_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    wt.emit(loss=0.5, token="sesame")
+    assert capsys.readouterr().err == "wattle: not a task, so emit(loss=…, token=…) leaves nothing\n"
+
+
+def test_outside_of_a_task_there_is_no_input() -> None:
     with pytest.raises(Conflict, match=r"input\(\) is for code that runs as a task.*output"):
         wt.input("x")
 

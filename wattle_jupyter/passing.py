@@ -42,8 +42,13 @@ _UNCLEAN = re.compile(r"[\0\ud800-\udfff]")  # what no variable of an environmen
 def emit(**values: object) -> None:
     """Leave values as outputs of this task: ``emit(loss=0.3, model=model)``. The last one of a name counts.
 
-    Raises Conflict outside of a task and for what cannot be pickled, TooLarge, StoreUnavailable.
+    Outside of a task, where a script or notebook is tried out, it only says that it leaves nothing. Raises Conflict
+    for what cannot be pickled, TooLarge, StoreUnavailable.
     """
+    if "WATTLE_OUTPUT" not in os.environ:
+        told = ", ".join(f"{name}=…" for name in values)  # a value may be a secret, and this be saved in a notebook
+        sys.stderr.write(f"wattle: not a task, so emit({told}) leaves nothing\n")
+        return
     for name, value in values.items():
         leave(name, value)
 
@@ -53,7 +58,9 @@ def input(name: str) -> Any:
 
     Raises Conflict outside of a task, NotFound if the task has no such input.
     """
-    _check_inside("input")
+    if "WATTLE_OUTPUT" not in os.environ:
+        reason = "input() is for code that runs as a task of a workflow, and this does not"
+        raise Conflict(f'{reason}; here: run["task"].output("x")')
     kinds: dict[str, str] = json.loads(os.environ.get("WATTLE_INPUTS") or "{}")
     if name not in kinds:
         listed = f"it has: {', '.join(kinds)}" if kinds else "it has none"
@@ -108,7 +115,6 @@ def taken(name: str, kind: str, text: str) -> Any:
 
 def leave(name: str, value: object, what: str = "") -> None:
     """Leave one output. ``what`` is how to speak of it in errors."""
-    _check_inside("emit")
     text = json_text(value)
     if text is None:
         objects = Objects(os.environ["WATTLE_OBJECTS"], int(os.environ.get("WATTLE_MAX_OBJECT") or MAX_OBJECT))
@@ -146,12 +152,6 @@ def when_there_is_room(act: Callable[[], T]) -> T:
                 print(f"wattle: {why}; this task waits for room", file=sys.stderr, flush=True)  # noqa: T201
             told = True
             time.sleep(ROOM)
-
-
-def _check_inside(verb: str) -> None:
-    if "WATTLE_OUTPUT" not in os.environ:
-        other = {"input": 'run["task"].output("x")', "emit": "return it from a task"}[verb]
-        raise Conflict(f"{verb}() is for code that runs as a task of a workflow, and this does not; here: {other}")
 
 
 # ------------------------------------------------------------------------------------------------------------- as JSON
