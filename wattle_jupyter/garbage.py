@@ -18,7 +18,7 @@ import time
 from typing import Any
 
 LONG = 0.008
-"""Seconds that a full collection may take without being the last one to look at what it saw."""
+"""Seconds of work that a full collection may be without being the last one to look at what it saw."""
 
 OFTEN = 300.0
 """Seconds between two looks through all in a process that is never idle."""
@@ -90,7 +90,7 @@ class Garbage:
         if info["generation"] < 2:
             return
         if phase == "start":
-            self._began = time.perf_counter()
-        elif time.perf_counter() - self._began > LONG:
+            self._began = time.thread_time()  # that a processor was waited for does not make it long
+        elif time.thread_time() - self._began > LONG:
             gc.freeze()
             self._more = True
