@@ -46,15 +46,18 @@ class Judge:
                 return self.entomb(id, row_boot)
         finally:
             os.close(dir_fd)
-        verdict: Facts | Attempt | None = settled(id, record)
-        if verdict is None:
-            attempt = Attempt(id, record.find("claim") or {"k": "claim"})
-            attempt.record = record
-            attempt.adopted = True
-            verdict = self._unsettled(attempt, seen)
-        if not isinstance(verdict, Attempt):
-            record.close()
-        return verdict
+        verdict: Facts | Attempt | None = None
+        try:
+            verdict = settled(id, record)
+            if verdict is None:
+                attempt = Attempt(id, record.find("claim") or {"k": "claim"})
+                attempt.record = record
+                attempt.adopted = True
+                verdict = self._unsettled(attempt, seen)
+            return verdict
+        finally:
+            if not isinstance(verdict, Attempt):  # with an open record its lock would stay, for the next judgement too
+                record.close()
 
     def entomb(self, id: str, row_boot: str, why: str = "") -> Facts:
         """Nobody has a claim: take its place, so that nobody can start this attempt any more."""

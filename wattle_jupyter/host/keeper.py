@@ -17,6 +17,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from wattle_jupyter.host import process
@@ -212,7 +213,7 @@ class Keeper:
             elif outcome.kind == "later":
                 later.append(outcome)
             else:
-                self._not_started(outcome)
+                self._guard(partial(self._not_started, outcome))  # the others of the batch run, whatever is wrong here
         for outcome in reversed(later):  # back to the front of the queue
             self._put_off(outcome.attempt, outcome.why)
 
@@ -263,7 +264,13 @@ class Keeper:
             self._live.discard(attempt.id)
             del self.held[attempt.id]
             attempt.release()
-            fact = self.inspect(attempt.id, "", None)
+            try:
+                fact = self.inspect(attempt.id, "", None)
+            except OSError as error:
+                if self.held.setdefault(attempt.id, attempt) is attempt:  # else it is taken up
+                    self._put_off(attempt, error.strerror or str(error))
+                raise
+            self.trouble.over(attempt.id)
             if attempt.id not in self.held or self.held[attempt.id].state != ENDED:  # else it was told just now
                 self._report(fact)
             return
@@ -406,21 +413,29 @@ class Keeper:
             return
         if attempt.state == QUEUED:
             self._queue.remove(attempt)
-            self._call_off(attempt)
+            if not self._call_off(attempt):
+                self._not_started(Outcome(attempt, "known"))
+                self.stop(id, how, grace)
         elif attempt.state == RUNNING:
             self._stop(attempt, "stopped", how, grace)
 
-    def _call_off(self, attempt: Attempt) -> None:
-        """It was never started. Only this keeper could do that: the disk need not take it at once."""
+    def _call_off(self, attempt: Attempt) -> bool:
+        """It was never started; False if a keeper before this one did, and died before it said so.
+
+        Only this one can start it now: the disk need not take it at once.
+        """
         why = "stopped"
         if attempt.record is not None:  # put off after its claim
             self._note(attempt, {"k": "never_started", "why": why})
         else:
             try:
                 self.judge.entomb(attempt.id, "", why)
+            except FileExistsError:
+                return False
             except OSError as error:
                 self.journal.write(f"attempt {attempt.id}: no tombstone: {error}")
         self._settle(attempt, attempt.base("never_started") | {"why": why})
+        return True
 
     def _stop(self, attempt: Attempt, why: str, how: str, grace: float) -> None:
         if attempt.adopted and not self.kernel.alive(attempt.pid, attempt.ticks):
@@ -464,16 +479,19 @@ class Keeper:
         return verdict.fact()
 
     def _adopt(self, attempt: Attempt) -> None:
-        self.held[attempt.id] = attempt
-        self._live.add(attempt.id)
         try:
             attempt.pipe = Pipe(lambda: self._attempts.open(attempt.id), splice=self.kernel.splice)
         except FileNotFoundError:
             attempt.pipe = None  # its keeper died before it made one
+        except OSError:  # it is judged again when somebody asks again
+            attempt.release()
+            raise
+        self.held[attempt.id] = attempt
+        self._live.add(attempt.id)
         if attempt.state == SWEEPING:
-            self._sweep_due(attempt)
+            self._due("sweep", attempt)
         elif attempt.state == DRAINING:
-            self._drain_due(attempt)
+            self._due("drain", attempt)
         else:
             self._watch(attempt)
 
@@ -484,11 +502,11 @@ class Keeper:
             self._timers.set(("kill", attempt.id), attempt.kill_at)
         elif attempt.deadline is not None:
             self._timers.set(("deadline", attempt.id), attempt.deadline)
+        self._timers.set(("watch", attempt.id), time.monotonic())  # unless its pidfd tells, if there can be one now
         attempt.pidfd = process.open_pidfd(attempt.pid, attempt.ticks) if self.kernel.pidfd else None
-        if attempt.pidfd is None:
-            self._timers.set(("watch", attempt.id), time.monotonic())
-        else:
+        if attempt.pidfd is not None:
             self._selector.register(attempt.pidfd, selectors.EVENT_READ, lambda: self._watch_due(attempt))
+            self._timers.cancel(("watch", attempt.id))
 
     def _watch_due(self, attempt: Attempt) -> None:
         """Has an adopted leader ended, and how?"""
