@@ -264,3 +264,17 @@ async def test_the_text_of_an_event_is_made_once_and_long_ones_are_not_kept(monk
     for seq in (3, 4):
         await disk.hub.text(disk.make(seq))
     assert await disk.hub.text(short) is not first
+
+
+@asynchronous
+async def test_who_goes_while_nothing_happens_leaves_nothing_behind() -> None:
+    disk = Disk()
+    watchers = [asyncio.create_task(collect(disk.hub, 0)) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert len(disk.hub._waiting) == 3
+    for watcher in watchers[:2]:
+        watcher.cancel()
+    await asyncio.wait(watchers[:2])
+    assert len(disk.hub._waiting) == 1
+    disk.hub.close()
+    assert await watchers[2] == []

@@ -41,7 +41,7 @@ class Hub:
         self._weight = 0
         self._texts: dict[int, str] = {}  # of the newest events, as far as somebody asked
         self._long: tuple[int, asyncio.Future[str]] | None = None  # the text of a big event, while it is wanted
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: dict[asyncio.Future[None], None] = {}  # in the order in which they came
         self._closed = False
 
     def publish(self, events: Sequence[Event]) -> None:
@@ -65,14 +65,17 @@ class Hub:
         self._wake()
 
     def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = list(self._waiting), {}
         _wake_some(waiting, 0)
 
     async def _change(self) -> None:
         """Returns when something was published since it was called."""
         told = asyncio.get_running_loop().create_future()
-        self._waiting.append(told)
-        await told
+        self._waiting[told] = None
+        try:
+            await told
+        finally:
+            self._waiting.pop(told, None)  # who goes is not kept until something happens, which may take days
 
     async def text(self, event: Event) -> str:
         """The event as JSON. Everybody who watches gets the same, so it is made once."""
