@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from test_streams import frames
 from wattle_jupyter import progresswatch, tables
 from wattle_jupyter.client import Client
 from wattle_jupyter.events import Hub
+from wattle_jupyter.logs import LogFile
 from wattle_jupyter.model import Event
 from wattle_jupyter.progresswatch import ProgressWatch
 from wattle_jupyter.run import Run
@@ -246,6 +248,26 @@ async def test_a_log_that_cannot_be_read_says_nothing(tmp_path: Path) -> None:
     (tmp_path / "attempts" / A / "log").mkdir(parents=True)
     desk.state("r", x=A, y=B)
     assert await desk.watch.of_run("r") == {}
+
+
+@asynchronous
+async def test_a_disk_that_refuses_one_log_keeps_nobody_from_hearing_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, reads = Desk(tmp_path), LogFile.read
+
+    def read(log: LogFile, offset: int, limit: int) -> bytes:
+        if log.attempt == A:
+            raise OSError(errno.EIO, "Input/output error")
+        return reads(log, offset, limit)
+
+    monkeypatch.setattr(LogFile, "read", read)
+    desk.write(A, "[1/2] a\n")
+    desk.write(B, "[3/4] b\n")
+    desk.state("r", x=A, y=B)
+    with desk.watch.watcher(["r"]) as watcher:
+        async with asyncio.timeout(10):
+            assert (await watcher.news())["r"].keys() == {"y"}
 
 
 @asynchronous

@@ -213,7 +213,7 @@ class ProgressWatch:
         self._known[attempt] = known  # now it is the last that is forgotten
         if len(self._known) > _KEPT:
             del self._known[next(iter(self._known))]
-        with suppress(Conflict), LogFile(self._scheduler.store.folder, attempt) as log:  # who reads the log is told why
+        with suppress(Conflict, OSError), LogFile(self._scheduler.store.folder, attempt) as log:  # its readers hear why
             size = log.size()
             if size != known.size:
                 known.size = size
