@@ -195,3 +195,12 @@ def test_python_for_code_must_be_there(tmp_path: Path) -> None:
 
 def problems_of(found: Workflow, path: str) -> list[str]:
     return [str(p) for p in preflight.problems(found, path, Objects("/nowhere"))]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[1]", '{"x": ' + "[" * 200_000, b"\xff"], ids=["empty", "list", "deep", "bytes"]
+)
+def test_a_file_that_is_no_notebook_is_a_problem_whatever_it_holds(tmp_path: Path, content: str | bytes) -> None:
+    (tmp_path / "n.ipynb").write_bytes(content.encode() if isinstance(content, str) else content)
+    (found,) = problems(workflow(tmp_path, {"a": "n.ipynb"}))
+    assert found.startswith(f"tasks.a.run: {tmp_path}/n.ipynb is not a notebook: ")

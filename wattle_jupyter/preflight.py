@@ -103,7 +103,7 @@ def _notebook_problems(place: str, path: str) -> list[Problem]:
     """Is it one at all? A kernel that it names may be anywhere: that is for its own start to say."""
     try:
         known = json.loads(Path(path).read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return [Problem(place, f"{path} is not a notebook: {error}", "correct it, or its path")]
     if not isinstance(known, dict) or "nbformat" not in known:
         return [Problem(place, f"{path} is not a notebook: it does not say `nbformat`", "correct its path")]
