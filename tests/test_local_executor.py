@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -23,7 +24,7 @@ pytest.register_assert_rewrite("executor_contract")
 from executor_contract import ExecutorContract, Watcher, processes_of, spec, until
 from keeper_stores import keeper_pid, kill_keeper, store  # noqa: F401  (a fixture)
 
-from wattle_jupyter.errors import Unavailable
+from wattle_jupyter.errors import Conflict, Unavailable
 from wattle_jupyter.executors import AttemptSpec, Fact
 from wattle_jupyter.executors.local import LocalExecutor, Superseded
 from wattle_jupyter.host import process
@@ -491,6 +492,30 @@ def test_the_loop_stays_free_while_tasks_run(store: Path) -> None:
         loop.slow_callback_duration = 1.0
         await watcher.executor.submit([spec("/bin/true") for _ in range(50)])
         await until(lambda: len([1 for facts in watcher.facts.values() if facts[-1].kind == "exited"]) == 50)
+
+    play(store, scene)
+
+
+def test_much_that_is_forgotten_holds_up_nobody_else(store: Path) -> None:
+    async def scene(watcher: Watcher) -> None:
+        executor = watcher.executor
+        busy = [spec(shell="exec sleep 1000") for _ in range(2)]
+        await executor.submit(busy)
+        for attempt in busy:
+            await watcher.running(attempt.id)
+        old = [uuid.uuid4().hex for _ in range(200)]
+        for id in old:
+            (store / "attempts" / id).mkdir()
+        forgetting = asyncio.create_task(executor.forget([busy[0].id, *old, busy[1].id]))
+        await asyncio.sleep(0)  # it has asked the keeper
+        await executor.inspect({busy[0].id: ""})
+        assert not forgetting.done()
+        with pytest.raises(Conflict, match=f"{busy[0].id}.*{busy[1].id}"):
+            await forgetting
+        assert {entry.name for entry in (store / "attempts").iterdir()} == {attempt.id for attempt in busy}
+        for attempt in busy:
+            await executor.signal(attempt.id, "kill", 0.0)
+            await watcher.end(attempt.id)
 
     play(store, scene)
 
