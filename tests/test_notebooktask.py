@@ -128,6 +128,14 @@ def test_the_cells_run_in_order_and_a_copy_holds_what_they_showed(runner: Runner
     assert ended.code == 0
 
 
+def test_a_mark_of_byte_order_and_cells_without_ids_are_no_matter(runner: Runner) -> None:
+    path = write(runner.folder / "report.ipynb", code("1"), code("2"))
+    path.write_text("\ufeff" + path.read_text().replace('"id": "c0", ', "").replace("c1", "c0"), "utf-8")
+    ended = runner.again()
+    assert (ended.code, ended.err) == (0, "")
+    assert all(cell.id for cell in ended.cells())
+
+
 def test_the_notebook_itself_is_only_read(runner: Runner) -> None:
     path = write(runner.folder / "report.ipynb", code("print(1)"))
     before = path.read_bytes(), path.stat().st_mtime_ns
@@ -159,6 +167,16 @@ def test_much_output_arrives_whole_and_in_order(runner: Runner) -> None:
     numbers = [line.split()[0] for line in ended.out.splitlines() if line.endswith("xx")]
     assert numbers == [str(i) for i in range(100_000)]
     assert ended.cells()[0].outputs[0]["text"].count("\n") == 100_000
+
+
+def test_a_line_of_megabytes_takes_no_longer_than_many_short_ones(runner: Runner) -> None:
+    ended = runner.run(code("print('x' * 3_000_000)"))
+    assert len(ended.cells()[0].outputs[0]["text"]) == 3_000_001
+
+
+def test_of_what_is_written_over_the_copy_keeps_the_last(runner: Runner) -> None:
+    ended = runner.run(code("import sys\nfor i in range(3): print(f'\\r{i}', end='', flush=True)\nprint('\\r\\nx\\n')"))
+    assert [output["text"] for output in ended.cells()[0].outputs] == ["2\r\nx\n\n"]
 
 
 def test_what_a_cell_emits_and_says_of_its_progress_counts(runner: Runner) -> None:
@@ -247,6 +265,12 @@ def test_without_a_tagged_cell_arguments_are_set_first_and_that_is_told(runner: 
     assert ended.err == "wattle: report.ipynb has no cell tagged `parameters`: rate, name set before all cells\n"
 
 
+def test_an_argument_that_has_no_default_is_set_and_told(runner: Runner) -> None:
+    ended = runner.run(DEFAULTS, code("print(rates)"), words=("rates=1", "rate=2"))
+    assert "1\n" in ended.out
+    assert ended.err == "wattle: the cell of report.ipynb tagged `parameters` has no default for rates; set as given\n"
+
+
 def test_an_executed_copy_can_be_executed_again_with_other_values(runner: Runner) -> None:
     runner.run(DEFAULTS, SHOW, words=("rate=1",))
     (runner.attempt / "report.ipynb").rename(runner.folder / "report.ipynb")
@@ -290,8 +314,46 @@ def test_cells_with_the_tags_of_nbclient_may_fail_or_are_left_out(runner: Runner
 def test_a_kernel_that_ends_is_told_with_the_cell_and_the_signal(runner: Runner) -> None:
     ended = runner.run(code("1"), code("import os, signal; os.kill(os.getpid(), signal.SIGKILL)"))
     assert ended.code == 1
-    assert ended.err == "wattle: the kernel ended in cell 2 of 2 (signal 9)\n"
+    assert ended.err.splitlines() == [
+        "wattle: the kernel ended in cell 2 of 2 (signal 9)",
+        f"wattle: its executed copy is {ended.copy}",
+    ]
     assert ended.cells()[0].outputs != []
+
+
+def test_a_cell_that_asks_the_kernel_to_end_is_the_last_or_an_error(runner: Runner) -> None:
+    ended = runner.run(code("print('bye'); exit()"), code("2", "skip-execution"))
+    assert (ended.code, ended.seen()[1]) == (0, "bye"), ended.err
+    ended = runner.run(code("exit()"), code("print('on')"))
+    assert ended.code == 1
+    assert ended.err.startswith("wattle: the kernel was asked to end in cell 1 of 2, by exit() or quit()")
+    assert "on\n" not in ended.out
+
+
+NOTED = """
+import threading
+from ipykernel.iostream import OutStream
+
+def flush(self, flush=OutStream.flush):
+    if threading.current_thread().name == "Control":
+        open("waited", "w").close()
+    flush(self)
+
+OutStream.flush = flush
+"""
+
+
+def test_a_kernel_that_ends_does_not_wait_for_its_thread_of_outputs_to_answer(runner: Runner) -> None:
+    assert runner.run(code(NOTED)).code == 0  # that one may have ended before: it was ten seconds then
+    assert not (runner.folder / "waited").exists()
+
+
+@pytest.mark.long
+def test_a_thread_that_does_not_end_is_killed_and_told(runner: Runner) -> None:
+    ended = runner.run(code("import threading, time\nthreading.Thread(target=time.sleep, args=(600,)).start()"))
+    assert ended.code == 0
+    told = "a thread of report.ipynb, or what it registered with atexit, did not end: it was killed"
+    assert ended.err == f"wattle: {told}\n"
 
 
 def test_an_interpreter_without_ipykernel_says_so(runner: Runner) -> None:

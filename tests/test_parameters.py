@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ def done(text: str) -> dict[str, Any]:
     [
         ("rate = 1\nname: str = 'x'", {"rate", "name"}),
         ("a = b = 2", {"a", "b"}),
+        ("a, b = [c, d[0]] = 1, 2", {"a", "b", "c"}),
         ("import os\nrate = os.cpu_count()\nrows.append(1)\nx[0] = 1", {"rate"}),
         ("if True:\n    inner = 1", set()),
         ("%%bash\nrate=1", set()),
@@ -43,6 +45,7 @@ def test_the_names_that_a_cell_sets_by_themselves(source: str, names: set[str]) 
 
 def test_magics_do_not_hide_what_a_cell_sets() -> None:
     assert parameters.assigned("%matplotlib inline\nrate = 1\n!ls\n?help\nname = 'x'") == {"rate", "name"}
+    assert parameters.assigned("help?\nfiles = !ls\nhere=%pwd\nrate = 1  # is it?") == {"files", "here", "rate"}
 
 
 def test_arguments_come_before_inputs_and_inputs_before_params() -> None:
@@ -58,6 +61,20 @@ def test_any_value_arrives_as_it_was_whatever_way_it_takes(value: Any) -> None:
     space = done(parameters.cell(ways))
     assert space["a"] == space["b"] == space["c"] == value
     assert type(space["a"]) is type(space["b"]) is type(value)
+
+
+@pytest.mark.parametrize("text", ["NaN", "[Infinity, 1]"])
+def test_numbers_that_python_has_no_word_for_arrive(text: str) -> None:
+    value = json.loads(text)
+    ways = parameters.given({"a": value}, {"b": ("json", text)}, {"c": value}, frozenset("a"))
+    space = done(parameters.cell(ways))
+    assert repr([space["a"], space["b"], space["c"]]) == repr([value] * 3)
+
+
+def test_inputs_that_no_variable_can_be_called_by_are_left_to_be_asked_for() -> None:
+    assert parameters.given({}, {"in": ("text", "x"), "a-b": ("text", "x")}, {}, frozenset()) == {}
+    with pytest.raises(argparse.ArgumentTypeError, match="no variable of Python can be called 'class'"):
+        parameter("class=1")
 
 
 @settings(deadline=None)

@@ -153,14 +153,16 @@ class KernelProcess:
             return ending(self._process.wait(1.0))
         return ""
 
-    def end(self, client: AsyncKernelClient | None) -> None:
-        """Ask it to end, and wait for it: what the user registered for the end of Python runs now."""
+    def end(self, client: AsyncKernelClient | None) -> bool:
+        """Ask it to end, and wait for it: what the user registered for the end of Python runs now. Has it ended?"""
         if client is not None and client.channels_running and self._process.poll() is None:
             client.shutdown()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_PATIENCE)
+        ended = self._process.poll() is not None
         self._process.kill()
         self._process.wait()
+        return ended
 
     def __enter__(self) -> KernelProcess:
         return self

@@ -10,7 +10,7 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -39,6 +39,11 @@ _BOOT = (  # the kernel may be one that does not have this package: tasks have i
 )
 
 
+_QUIET = (  # else ipykernel's control thread may wait ten seconds at the end, for a thread that has ended before
+    'setattr(__import__("ipykernel.iostream", fromlist=["OutStream"]).OutStream, "flush", lambda stream: None)'
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
     """Params of the workflow, inputs of the task with their kind and text, and arguments of the command."""
@@ -52,17 +57,17 @@ class NotebookRun(NotebookClient):
     """Executes ``notebook`` and keeps saving it to ``copy``. ``name`` is how to speak of it."""
 
     def __init__(self, notebook: NotebookNode, copy: Path, name: str) -> None:
-        super().__init__(
-            notebook, timeout=None, iopub_timeout=OUTPUTS, coalesce_streams=True, skip_cells_with_tag=_SKIPPED
-        )
+        super().__init__(notebook, timeout=None, iopub_timeout=OUTPUTS, skip_cells_with_tag=_SKIPPED)
         self._copy, self._name = copy, name
         self._place = "before the first cell"
         self._stopped = False
+        self._leaves = False  # does the kernel end by the will of a cell?
+        self.on_cell_executed = self._heed_the_exit
         self._line_open = False  # does what was printed last go on?
         self._rest = 0.0  # no save before this time
 
     async def run(self, kernel: KernelProcess, given: Given) -> int:
-        """Exit code: 0, 1 if a cell failed, or STOPPED. Raises KernelTrouble if there is no kernel, or no more."""
+        """Exit code: 0, 1 if a cell failed or the kernel ended, or STOPPED. Raises KernelTrouble if none is ready."""
         self.reset_execution_trackers()
         self._keep()  # whether it can be saved is known before hours have passed
         self._heed_the_end()
@@ -72,11 +77,12 @@ class NotebookRun(NotebookClient):
             self.nb.metadata["language_info"] = about["language_info"]
             injected = self._inject(given, str(about["language_info"].get("name", "")))
             code = await self._execute(client, injected)
-            kernel.end(client)
+            await self._end(kernel, client)
             return code
         except (DeadKernelError, asyncio.CancelledError):  # nbclient takes the second for the first
             if not self._stopped:
-                raise KernelTrouble(f"the kernel ended {self._place} ({kernel.how_it_ended()})") from None
+                self._say(f"the kernel ended {self._place} ({kernel.how_it_ended()})")
+                return 1
             self._say(f"stopped {self._place}")
             return STOPPED
         finally:
@@ -102,10 +108,11 @@ class NotebookRun(NotebookClient):
         values = parameters.given(given.params, given.inputs, given.told, takes)
         if not values:
             return None
+        unknown = ", ".join(name for name in given.told if name not in takes)
         if at is None and given.told:
-            self._say(
-                f"{self._name} has no cell tagged `{parameters.TAG}`: {', '.join(given.told)} set before all cells"
-            )
+            self._say(f"{self._name} has no cell tagged `{parameters.TAG}`: {unknown} set before all cells")
+        elif unknown:  # it may be a slip of the pen
+            self._say(f"the cell of {self._name} tagged `{parameters.TAG}` has no default for {unknown}; set as given")
         cell = nbformat.v4.new_code_cell(  # type: ignore[no-untyped-call]  # it has no types
             parameters.cell(values), metadata={"tags": [_INJECTED]}
         )
@@ -131,6 +138,12 @@ class NotebookRun(NotebookClient):
             self._head(n - 1, len(own), f"[{n}/{len(own)}] {_first_line(cell.source)}")
             if not await self._ends_well(cell, index):
                 return 1
+            if self._leaves and n < len(own):  # it ends at some time during the next cells
+                self._say(
+                    f"the kernel was asked to end {self._place}, by exit() or quit(), and there are cells after it; "
+                    f"remove it, or tag those `{_SKIPPED}`"
+                )
+                return 1
             self._save_now_and_then()
         self._head(len(own), len(own), f"{len(own)} of {len(own)} cells done")
         return 0
@@ -141,7 +154,20 @@ class NotebookRun(NotebookClient):
         except CellExecutionError as error:
             self._say(f"{self._name} failed {self._place}: {error.ename}: {error.evalue}")
             return False
+        finally:
+            cell.outputs = joined(cell.outputs)
         return True
+
+    def _heed_the_exit(self, execute_reply: Mapping[str, Any], **_: object) -> None:
+        asked = execute_reply["content"].get("payload") or ()
+        self._leaves = any(one.get("source") == "ask_exit" for one in asked)
+
+    async def _end(self, kernel: KernelProcess, client: AsyncKernelClient) -> None:
+        if self.nb.metadata["language_info"].get("name") == "python":
+            with contextlib.suppress(Exception):  # it may be ending already
+                await client.execute(_QUIET, silent=True, reply=True, timeout=1)
+        if not kernel.end(client):
+            self._say(f"a thread of {self._name}, or what it registered with atexit, did not end: it was killed")
 
     # -------------------------------------------------------------------------------------------------- what comes out
 
@@ -206,6 +232,27 @@ class NotebookRun(NotebookClient):
         text: str = nbformat.writes(self.nb)  # type: ignore[no-untyped-call]  # it has no types
         part.write_text(f"{text}\n", "utf-8")
         part.replace(self._copy)
+
+
+def joined(outputs: Sequence[NotebookNode]) -> list[NotebookNode]:
+    """All that came by a stream as one output, without what was written over. nbclient takes hours for long lines."""
+    texts: dict[str, list[str]] = {}
+    kept = []
+    for output in outputs:
+        if output.output_type != "stream":
+            kept.append(output)
+            continue
+        if output.name not in texts:
+            kept.append(output)
+        texts.setdefault(output.name, []).append(output.text)
+    for output in kept:
+        if output.output_type == "stream":
+            output.text = "\n".join(map(_last_written, "".join(texts[output.name]).split("\n")))
+    return kept
+
+
+def _last_written(line: str) -> str:
+    return line[line.rfind("\r", 0, max(len(line) - 1, 0)) + 1 :]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,13 @@ import json
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from wattle_jupyter.kernelprocess import NATIVE, KernelProcess, KernelTrouble
+from wattle_jupyter.parameters import is_variable
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -56,6 +58,8 @@ def parameter(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
         raise argparse.ArgumentTypeError(f"{text!r} is not `name=value`")
+    if not is_variable(name):
+        raise argparse.ArgumentTypeError(f"no variable of Python can be called {name!r}: give it another name")
     try:
         return name, json.loads(value, parse_constant=_no_number)
     except ValueError:
@@ -72,7 +76,7 @@ def _kernel_of(raw: Any) -> str:
         raise TypeError("it is no mapping")
     if "nbformat" not in raw:
         raise ValueError("it does not say `nbformat`")
-    return str((raw.get("metadata", {}).get("kernelspec") or {}).get("name") or NATIVE)
+    return str(((raw.get("metadata") or {}).get("kernelspec") or {}).get("name") or NATIVE)
 
 
 def _started(asked: argparse.Namespace, name: str) -> KernelProcess:
@@ -90,14 +94,17 @@ def _run(asked: argparse.Namespace, kernel: KernelProcess, copy: Path) -> int:
     # of a format that no notebook has, if this package were there for it
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # so a module is kept out
     import nbformat  # noqa: PLC0415
+    from nbformat.warnings import DuplicateCellId, MissingIDFieldWarning  # noqa: PLC0415
 
+    for cured in (DuplicateCellId, MissingIDFieldWarning):  # the copy has ids; who wrote the notebook is not here
+        warnings.simplefilter("ignore", cured)
     from wattle_jupyter import passing  # noqa: PLC0415
     from wattle_jupyter.command import COPY  # noqa: PLC0415
     from wattle_jupyter.notebookrun import Given, NotebookRun  # noqa: PLC0415
 
     try:
         notebook = nbformat.reads(  # type: ignore[no-untyped-call]  # it has no types
-            asked.notebook.read_text("utf-8"), as_version=4
+            asked.notebook.read_text("utf-8-sig"), as_version=4
         )
     except Exception as error:  # noqa: BLE001  whatever nbformat makes of it
         _exit(f"{asked.notebook.name} is not a notebook: {error}")
