@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import gc
 import shutil
 import signal
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from processes import EngineProcess, Owned, ServerProcess, until
+from processes import API, EngineProcess, Owned, ServerProcess, until
 
 from wattle_jupyter import door, spec
 from wattle_jupyter.errors import StoreUnavailable
+from wattle_jupyter.handlers.logs import EventStream
+from wattle_jupyter.handlers.socket import SocketHandler
 
 Make = Callable[..., Any]
 
@@ -76,6 +81,51 @@ def test_two_signals_end_it_as_cleanly_as_one(make_engine: Make) -> None:
     assert not (engine.store / "wattle.db-wal").exists()
     assert not (engine.store / "owner.json").exists()
     assert not (engine.store / "door.sock").exists()
+
+
+@pytest.mark.parametrize("path", ["events/ws", "events?since=0", "events?run={run}&progress=1"])
+def test_who_watched_and_went_is_forgotten_without_the_collector(
+    path: str, jp_serverapp: Any, jp_asyncio_loop: Any, scratch_store: Path, tmp_path: Path
+) -> None:
+    jp_serverapp.web_app.settings["ws_ping_interval"] = 0  # tornado's timer for it holds a handler for hours
+
+    def watching() -> list[weakref.ref[Any]]:
+        kinds = (SocketHandler, EventStream)
+        return [weakref.ref(one) for one in gc.get_objects() if isinstance(one, kinds)]
+
+    async def work() -> None:
+        await jp_serverapp.extension_manager.start_all_extensions()
+        (app,) = jp_serverapp.extension_manager.extension_apps["wattle_jupyter"]
+        while app.engine is None:
+            await asyncio.sleep(0.02)
+        workflow = spec.load({"name": "w", "tasks": {"x": counting(tmp_path)}})
+        run = await app.engine.scheduler.submit(workflow, user="me")
+        head = f"GET {API}{path.format(run=run)} HTTP/1.1\r\nHost: localhost\r\n"
+        if path == "events/ws":
+            head += "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+            head += f"Sec-WebSocket-Key: {base64.b64encode(bytes(16)).decode()}\r\nSec-WebSocket-Version: 13\r\n"
+        reader, writer = await asyncio.open_unix_connection(scratch_store / "door.sock")
+        writer.write(f"{head}\r\n".encode())
+        await reader.readuntil(b"hello" if path == "events/ws" else b"data:")
+        if path == "events/ws":
+            text = b'{"type":"since","seq":0}'
+            writer.write(bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text)
+            await reader.readuntil(b'"events"')
+        (handler,) = watching()
+        writer.close()
+        async with asyncio.timeout(20):
+            while handler() is not None:
+                await asyncio.sleep(0.02)
+        (tmp_path / "gate").touch()
+        while app.current_activity() is not None:
+            await asyncio.sleep(0.02)
+        await jp_serverapp.extension_manager.stop_all_extensions()
+
+    gc.disable()
+    try:
+        jp_asyncio_loop.run_until_complete(work())
+    finally:
+        gc.enable()
 
 
 def test_a_server_with_pending_work_is_not_idle(

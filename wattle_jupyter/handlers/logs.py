@@ -144,6 +144,8 @@ class EventStream(WattleHandler):
             await self._streaming
         except (asyncio.CancelledError, StreamClosedError):
             return
+        finally:
+            self._streaming = None  # its context has this handler: a ring that only the collector would find
         await self.finish()
 
 

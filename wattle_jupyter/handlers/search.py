@@ -54,6 +54,8 @@ class TaskLogSearchHandler(WattleHandler):
                         found = await self._looking
                     except asyncio.CancelledError:
                         return
+                    finally:
+                        self._looking = None  # its context has this handler
         self.answer({"attempt": attempt or "", **found})
 
     def _asked(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from jupyter_server.auth.decorator import ws_authenticated
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.base.websocket import WebSocketMixin
 from tornado import web
+from tornado.ioloop import PeriodicCallback
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from wattle_jupyter import history
@@ -121,10 +122,11 @@ class SocketHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
         self._logs: dict[str, Subscription] = {}
         self._events: asyncio.Task[None] | None = None
         self._progress: asyncio.Task[None] | None = None
+        self._saying: asyncio.Task[None] | None = None
         self._work = asyncio.Event()
         self._sending = asyncio.Lock()
         self._engine.scheduler.on_trouble.append(self._tell_trouble)
-        self._pump = asyncio.ensure_future(self._guard(self._send_logs()))
+        self._pump: asyncio.Task[None] | None = asyncio.ensure_future(self._guard(self._send_logs()))
         self._say_soon(self._hello())
 
     def on_close(self) -> None:
@@ -133,6 +135,12 @@ class SocketHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
         for task in (self._pump, self._events, self._progress):
             if task is not None:
                 task.cancel()
+        # their contexts have this handler, and so does what sends pings: rings that only the collector would find
+        self._pump = self._events = self._progress = self._saying = None
+        pings: PeriodicCallback | None = self.ping_callback
+        if pings is not None:
+            pings.stop()
+            self.ping_callback = None
         for attempt in list(self._logs):
             self._unsubscribe(attempt)
         self._meter.sockets -= 1
