@@ -16,7 +16,7 @@ from wattle_jupyter.change import Change
 from wattle_jupyter.engine import Engine
 from wattle_jupyter.errors import WattleError
 from wattle_jupyter.model import Event
-from wattle_jupyter.retention import DAY
+from wattle_jupyter.retention import DAY, PIECE, TASKS, _pieces
 from wattle_jupyter.settings import Settings
 
 
@@ -200,3 +200,10 @@ def test_the_settings_clean_by_themselves(make_engine: Callable[..., EngineProce
     engine.launch(WATTLE_STORE__KEEP_RUNS="1", WATTLE_STORE__UNDO_DAYS="0")
     until(lambda: [run["id"] for run in engine.get("runs")["data"]] == runs[2:])
     until(lambda: len(list((engine.store / "attempts").iterdir())) == 1)
+
+
+def test_runs_go_in_pieces_by_their_number_and_by_their_tasks() -> None:
+    small, big = [(f"s{n}", 3) for n in range(PIECE + 1)], [("b0", TASKS), ("b1", 2 * TASKS), ("b2", 1), ("b3", 2)]
+    assert [len(piece) for piece in _pieces(small)] == [PIECE, 1]
+    assert list(_pieces(big)) == [["b0"], ["b1"], ["b2", "b3"]]
+    assert list(_pieces([])) == []
