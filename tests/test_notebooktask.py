@@ -352,7 +352,7 @@ def test_a_kernel_that_ends_does_not_wait_for_its_thread_of_outputs_to_answer(ru
 def test_a_thread_that_does_not_end_is_killed_and_told(runner: Runner) -> None:
     ended = runner.run(code("import threading, time\nthreading.Thread(target=time.sleep, args=(600,)).start()"))
     assert ended.code == 0
-    told = "a thread of report.ipynb, or what it registered with atexit, did not end: it was killed"
+    told = "a thread or process of report.ipynb, or what it registered with atexit, did not end: killed"
     assert ended.err == f"wattle: {told}\n"
 
 

@@ -167,7 +167,7 @@ class NotebookRun(NotebookClient):
             with contextlib.suppress(Exception):  # it may be ending already
                 await client.execute(_QUIET, silent=True, reply=True, timeout=1)
         if not kernel.end(client):
-            self._say(f"a thread of {self._name}, or what it registered with atexit, did not end: it was killed")
+            self._say(f"a thread or process of {self._name}, or what it registered with atexit, did not end: killed")
 
     # -------------------------------------------------------------------------------------------------- what comes out
 
