@@ -79,6 +79,13 @@ def test_declared_files_and_values_are_collected(tmp_path: Path) -> None:
     assert missing == []
 
 
+def test_a_value_that_only_looks_like_a_file_stays_a_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x").write_text("of the folder that the server happens to be in")
+    monkeypatch.chdir(tmp_path)
+    found = outputs._value(task(), "cfg", {"cfg": {"$file": "x"}}, Objects(tmp_path / "objects"))
+    assert found == Left("json", {"$file": "x"})
+
+
 def test_what_is_missing_is_named_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "output").write_text("junk\n")
     asked = task(rows=Output(path="rows.csv"), n=Output(), nul=Output(path="a\0b"), odd=Output(path="\ud800.csv"))

@@ -50,7 +50,7 @@ def _value(task: Task, name: str, values: dict[str, Json], objects: Objects) -> 
         how = f"`wattle_jupyter.emit({name}=…)` was not called" if task.call else f"nothing wrote `{name}=…`"
         return f"output {name} is missing: {how}" + ("" if task.call else " to $WATTLE_OUTPUT")
     value = values[name]
-    if isinstance(value, dict) and isinstance(value.get("$file"), str):
+    if isinstance(value, dict) and isinstance(value.get("$file"), str) and posixpath.isabs(value["$file"]):
         return _left_file(name, value["$file"], objects)
     if not isinstance(value, dict) or "$object" not in value:
         return Left("json", value)
