@@ -419,7 +419,8 @@ for _ in range(40):
 @pytest.mark.parametrize(
     "value",
     [(1, 2), {1: 2}, float("nan"), float("inf"), 2**63, "a\0b", "\ud800", {"a\0": 1}, b"x", {1}, ["x" * 70_000],
-     type("Text", (str,), {})("x"), LOOP, WIDE, [True, (1,)], list(range(70_000))],
+     {"$object": "x"}, {"$file": "/etc/hosts"}, type("Text", (str,), {})("x"), LOOP, WIDE, [True, (1,)],
+     list(range(70_000))],
     ids=lambda value: type(value).__name__,
 )  # fmt: skip
 def test_all_else_travels_as_an_object(value: object) -> None:

@@ -116,7 +116,7 @@ def _run(asked: argparse.Namespace, kernel: KernelProcess, copy: Path) -> int:
     )
     code = asyncio.run(NotebookRun(notebook, copy, asked.notebook.name).run(kernel, given))
     if not code and not asked.to:
-        passing.leave(COPY, {"$file": str(copy.absolute())})
+        passing.leave_file(COPY, copy)
     return code
 
 

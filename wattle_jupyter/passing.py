@@ -121,6 +121,15 @@ def leave(name: str, value: object, what: str = "") -> None:
         words = what or f"the output {name} of {os.environ['WATTLE_TASK']}"
         about = when_there_is_room(lambda: keep(objects, value, words))
         text = json.dumps({"$object": about.pop("hash"), **about})
+    _write(name, text)
+
+
+def leave_file(name: str, path: Path) -> None:
+    """Leave a file as an output that was not declared with a path."""
+    _write(name, json.dumps({"$file": str(path.absolute())}))
+
+
+def _write(name: str, text: str) -> None:
     line = f"{{{json.dumps(name)}: {text}}}\n".encode()
     when_there_is_room(lambda: _append(os.environ["WATTLE_OUTPUT"], line))
 
@@ -158,8 +167,10 @@ def when_there_is_room(act: Callable[[], T]) -> T:
 
 
 def json_text(value: object) -> str | None:
-    """A value that is JSON through and through, as text. None if it is anything else, or too big for that."""
-    text = json.dumps(value) if _is_plain(value) else None
+    """A value that is JSON through and through, as text. None if it is anything else, or too big for that, or if it
+    would be read as something that stands for an object or a file."""
+    marked = isinstance(value, dict) and ("$object" in value or "$file" in value)
+    text = json.dumps(value) if not marked and _is_plain(value) else None
     return text if text is not None and len(text) <= MAX_JSON else None
 
 
