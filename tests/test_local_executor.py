@@ -411,6 +411,24 @@ def test_a_server_with_an_old_epoch_is_refused(store: Path) -> None:
     asyncio.run(main())
 
 
+def test_a_message_that_nobody_can_make_anything_of_is_told_and_not_taken_for_silence(
+    store: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        executor = LocalExecutor(store, 2)
+        await executor.start(0)
+        monkeypatch.setattr(executor, "_take", lambda facts: facts[0]["gone"])
+        await executor.submit([spec("true")])
+        await until(lambda: executor.hosts()[0].state == "down")
+        assert "a fault of its own, KeyError('gone')" in executor.hosts()[0].reason
+        with pytest.raises(Unavailable):
+            await executor.inspect({"0" * 32: ""})
+        await executor.close()
+
+    asyncio.run(main())
+    assert "local executor stopped by a fault of its own" in caplog.text
+
+
 def test_a_keeper_that_cannot_start_is_reported_with_its_reason(tmp_path: Path) -> None:
     script = tmp_path / "broken.py"
     script.write_text("import sys; sys.exit('the reason')")

@@ -308,6 +308,10 @@ class LocalExecutor:
             log.error("local executor stopped: %s", error)
             self._hang_up(error)
             self._set_state("down", str(error))
+        except Exception as error:
+            log.exception("local executor stopped by a fault of its own")
+            self._hang_up(ConnectionResetError("a fault of its own"))
+            self._set_state("down", f"a fault of its own, {error!r}; its log says more. Restart the server")
         finally:
             if recovery is not None:
                 recovery.cancel()
