@@ -304,6 +304,12 @@ def test_a_cell_that_fails_is_named_and_the_rest_does_not_run(runner: Runner) ->
     assert not (runner.attempt / "output").exists()
 
 
+def test_a_cell_that_asks_somebody_is_told_what_to_do_instead(runner: Runner) -> None:
+    ended = runner.run(code("name = input('who? ')"))
+    assert ended.code == 1
+    assert "StdinNotImplementedError: nobody is there to answer input(); take it as a parameter\n" in ended.err
+
+
 def test_cells_with_the_tags_of_nbclient_may_fail_or_are_left_out(runner: Runner) -> None:
     ended = runner.run(code("1 / 0", "raises-exception"), code("print('no')", "skip-execution"), code("print('on')"))
     assert ended.code == 0
@@ -315,7 +321,7 @@ def test_a_kernel_that_ends_is_told_with_the_cell_and_the_signal(runner: Runner)
     ended = runner.run(code("1"), code("import os, signal; os.kill(os.getpid(), signal.SIGKILL)"))
     assert ended.code == 1
     assert ended.err.splitlines() == [
-        "wattle: the kernel ended in cell 2 of 2 (signal 9)",
+        "wattle: the kernel ended in cell 2 of 2 (signal 9, as the system does for want of memory)",
         f"wattle: its executed copy is {ended.copy}",
     ]
     assert ended.cells()[0].outputs != []

@@ -150,7 +150,8 @@ class KernelProcess:
     def how_it_ended(self) -> str:
         """``signal 9``, ``exit 1``; empty while it lives."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            return ending(self._process.wait(1.0))
+            how = ending(self._process.wait(1.0))
+            return f"{how}, as the system does for want of memory" if how == "signal 9" else how
         return ""
 
     def end(self, client: AsyncKernelClient | None) -> bool:

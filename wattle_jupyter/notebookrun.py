@@ -152,7 +152,7 @@ class NotebookRun(NotebookClient):
         try:
             await self.async_execute_cell(cell, index)
         except CellExecutionError as error:
-            self._say(f"{self._name} failed {self._place}: {error.ename}: {error.evalue}")
+            self._say(f"{self._name} failed {self._place}: {error.ename}: {_cured(error)}")
             return False
         finally:
             cell.outputs = joined(cell.outputs)
@@ -270,6 +270,12 @@ def _tags(cell: NotebookNode) -> list[str]:
 
 def _is_run(cell: NotebookNode) -> bool:
     return cell.cell_type == "code" and bool(cell.source.strip()) and _SKIPPED not in _tags(cell)
+
+
+def _cured(error: CellExecutionError) -> str:
+    if error.ename == "StdinNotImplementedError":
+        return "nobody is there to answer input(); take it as a parameter"
+    return str(error.evalue)
 
 
 def _first_line(source: str) -> str:
