@@ -10,7 +10,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from processes import API, EngineProcess, until
 
-from wattle_jupyter.handlers import search as handler
+from wattle_jupyter import searching
+from wattle_jupyter.errors import Conflict, TooManyRuns
 from wattle_jupyter.host import ripgrep, scan, search
 from wattle_jupyter.host.pattern import ESCAPES, read
+from wattle_jupyter.searching import SIDE_BY_SIDE, Searching
 
 WITH_RIPGREP = pytest.param(True, id="ripgrep", marks=pytest.mark.skipif(not ripgrep.program(), reason="no ripgrep"))
 WAYS = pytest.mark.parametrize("helped", [pytest.param(False, id="python"), WITH_RIPGREP])
@@ -390,10 +392,12 @@ def test_a_bad_pattern_is_refused_in_words(engine: EngineProcess, log: str, quer
 
 async def test_a_pattern_that_runs_for_ever_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "log").write_bytes(b"a" * 60 + b"!\n")
-    monkeypatch.setattr(handler, "PATIENCE", 0.5)
-    with pytest.raises(handler.Conflict, match=r"longer than 0.5 s; make the pattern simpler"):
-        await handler.look(tmp_path / "log", {"pattern": "(a+)+$", "ignore_case": False, "most": 1})
-    assert not handler._running
+    monkeypatch.setattr(searching, "PATIENCE", 0.5)
+    made = Searching()
+    with pytest.raises(Conflict, match=r"longer than 0.5 s; make the pattern simpler"):
+        await made.find(tmp_path / "log", {"pattern": "(a+)+$", "ignore_case": False, "most": 1})
+    assert processes() == []
+    await made.close()
 
 
 def test_a_task_without_a_log_has_no_lines(engine: EngineProcess) -> None:
@@ -405,29 +409,89 @@ def test_a_task_without_a_log_has_no_lines(engine: EngineProcess) -> None:
 async def test_no_more_searches_go_on_at_once_than_there_is_room_for(tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(b"a\n")
     asked = {"pattern": "a", "ignore_case": False, "most": 1}
-    many = [handler.look(tmp_path / "log", asked) for _ in range(handler._SIDE_BY_SIDE + 2)]
+    made = Searching()
+    many = [made.find(tmp_path / "log", asked) for _ in range(SIDE_BY_SIDE + 2)]
     found = await asyncio.gather(*many, return_exceptions=True)
-    assert [type(one) for one in found] == [dict] * handler._SIDE_BY_SIDE + [handler.TooManyRuns] * 2
-    assert not handler._running
+    assert [type(one) for one in found] == [dict] * SIDE_BY_SIDE + [TooManyRuns] * 2
+    assert (await made.find(tmp_path / "log", asked))["count"] == 1
+    await made.close()
+    assert processes() == []
 
 
-def test_a_search_ends_when_nobody_waits_for_it_any_more(engine: EngineProcess) -> None:
+async def test_after_a_search_a_process_is_ready_for_the_next_one(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(b"a\nb\n")
+    made = Searching()
+    for pattern in ("a", "b", "a"):
+        before = processes()
+        assert (await made.find(tmp_path / "log", {"pattern": pattern, "ignore_case": False, "most": 1}))["count"] == 1
+        assert not set(before) & set(processes()), "each searches once"
+        await awaited(lambda: made._ready is not None)
+        assert len(processes()) == 1
+    await made.close()
+    assert processes() == []
+
+
+async def test_who_is_ready_for_long_goes_and_who_died_is_not_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "log").write_bytes(b"a\n")
+    asked = {"pattern": "a", "ignore_case": False, "most": 1}
+    made = Searching()
+    assert (await made.find(tmp_path / "log", asked))["count"] == 1
+    await awaited(lambda: made._ready is not None)
+    (ready,) = processes()
+    ready.kill()
+    await awaited(lambda: made._ready is not None and made._ready.returncode is not None)
+    monkeypatch.setattr(searching, "READY", 0.1)
+    assert (await made.find(tmp_path / "log", asked))["count"] == 1
+    await awaited(lambda: made._ready is not None)
+    await awaited(lambda: processes() == [])
+    assert (await made.find(tmp_path / "log", asked))["count"] == 1
+    await made.close()
+
+
+async def test_a_search_that_was_called_off_leaves_no_process(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(b"a" * 60 + b"!\n")
+    made = Searching()
+    going = asyncio.create_task(made.find(tmp_path / "log", {"pattern": "(a+)+$", "ignore_case": False, "most": 1}))
+    await awaited(lambda: len(processes()) == 1)
+    going.cancel()
+    await asyncio.gather(going, return_exceptions=True)
+    assert processes() == []
+    await made.close()
+
+
+async def awaited(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def test_a_search_ends_when_nobody_waits_for_it_any_more(make_engine: Callable[..., EngineProcess]) -> None:
+    engine = make_engine().launch()
     run = engine.run({"a": f"echo {'a' * 60}!"})
     engine.ended(run)
     server = psutil.Process(engine.pid)
     connection = engine.connection()
     connection.request("GET", f"{API}runs/{run}/tasks/a/logs/search?pattern=(a%2B)%2B%24&regex=1")
-    until(lambda: searching(server))
+    until(lambda: processes(server))
     connection.close()
-    until(lambda: not searching(server), timeout=handler.PATIENCE / 2)
+    until(lambda: not processes(server), timeout=searching.PATIENCE / 2)
 
 
-def searching(server: psutil.Process) -> list[psutil.Process]:
+def processes(server: psutil.Process | None = None) -> list[psutil.Process]:
+    """Those that search for it (this process), or wait to."""
     found = []
-    for process in server.children():
-        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
-            found += [process] if handler._PROGRAM in process.cmdline() else []
+    for process in (server or psutil.Process()).children():
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):  # it has just ended
+            found += [process] if searching.PROGRAM in process.cmdline() else []
     return found
+
+
+def test_a_process_that_was_ready_in_vain_ends_with_its_server() -> None:
+    code = "from wattle_jupyter.host import search; search.main()"
+    ended = subprocess.run([sys.executable, "-c", code], input=b"", timeout=60, check=False, capture_output=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
 
 
 def test_a_search_whose_server_was_killed_ends_by_itself(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from wattle_jupyter.retention import Retention, Rule
 from wattle_jupyter.runlist import RunList
 from wattle_jupyter.safekeeping import Safekeeping
 from wattle_jupyter.scheduler import Scheduler
+from wattle_jupyter.searching import Searching
 from wattle_jupyter.settings import Settings
 from wattle_jupyter.statemachine import Limits
 from wattle_jupyter.store import Store
@@ -36,6 +37,7 @@ class Engine:
         self.scheduler = scheduler
         self.audit = Audit(store.folder, log)
         self.progress = ProgressWatch(scheduler, log)
+        self.searching = Searching()
         self.lag = LoopLag(scheduler.meter.turned)
         rule = Rule(settings.store.keep_runs, settings.store.keep_days)
         self.retention = Retention(scheduler, rule, settings.store.undo_days, log)
@@ -89,6 +91,7 @@ class Engine:
             task.cancel()
         self.lag.stop()
         self.progress.close()
+        await self.searching.close()
         await asyncio.gather(*self._caring, return_exceptions=True)
         await self.scheduler.stop()
         await self.store.close()

@@ -1,30 +1,17 @@
-"""Looking for a pattern in the log of a task, by a process of its own (:mod:`wattle_jupyter.host.search`)."""
+"""Looking for a pattern in the log of a task (:mod:`wattle_jupyter.searching`)."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-import os
 import re
-import signal
-import sys
-from pathlib import Path
 from typing import Any
 
 from wattle_jupyter import history
-from wattle_jupyter.errors import Conflict, InvalidRequest, TooManyRuns
+from wattle_jupyter.errors import InvalidRequest
 from wattle_jupyter.handlers.base import WattleHandler, reads
 from wattle_jupyter.handlers.runs import newest_attempt
-from wattle_jupyter.host import search
 from wattle_jupyter.logs import LogFile
 
-PATIENCE = 30.0
-"""Seconds after which a search is given up."""
-
-_PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from wattle_jupyter.host.search import main; main()"
-_ROOT = str(Path(search.__file__).parents[2])
-_SIDE_BY_SIDE = 4
 _MOST = 10_000
 _LONGEST = 1_000
 LARGEST = 1 << 53
@@ -49,7 +36,7 @@ class TaskLogSearchHandler(WattleHandler):
         if attempt is not None:
             with LogFile(self.engine.store.folder, attempt) as file:
                 if file.size():
-                    self._looking = asyncio.create_task(look(file.path, asked))
+                    self._looking = asyncio.create_task(self.engine.searching.find(file.path, asked))
                     try:
                         found = await self._looking
                     except asyncio.CancelledError:
@@ -89,40 +76,3 @@ class TaskLogSearchHandler(WattleHandler):
         except (re.error, OverflowError, RecursionError) as error:
             raise InvalidRequest(f"{text[:80]!r} is not a regular expression: {error}") from None
         return text
-
-
-_running: set[object] = set()
-
-
-async def look(path: Path, asked: dict[str, Any]) -> dict[str, Any]:
-    """What the searching process found. Raises Conflict if it took too long, TooManyRuns if others look already."""
-    if len(_running) >= _SIDE_BY_SIDE:
-        raise TooManyRuns(f"{_SIDE_BY_SIDE} searches are going on; try again in a moment")
-    place = object()
-    _running.add(place)  # before anything is waited for, else more would find room
-    try:
-        code, out, err = await _searched(json.dumps({**asked, "path": str(path)}).encode())
-    except TimeoutError:
-        raise Conflict(f"the search took longer than {PATIENCE:g} s; make the pattern simpler") from None
-    finally:
-        _running.discard(place)
-    if code:
-        reason = err.decode(errors="replace").strip().rpartition("\n")[2]
-        raise Conflict(f"the log could not be searched: {reason or 'the search was ended'}")
-    found: dict[str, Any] = json.loads(out)
-    return found
-
-
-async def _searched(given: bytes) -> tuple[int | None, bytes, bytes]:
-    """Exit code and what it wrote. Raises TimeoutError; the process is gone in any case."""
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-I", "-S", "-c", _PROGRAM, _ROOT, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
-    )
-    try:
-        out, err = await asyncio.wait_for(process.communicate(given), PATIENCE)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # with what it has started to help it
-        await process.wait()
-    return process.returncode, out, err

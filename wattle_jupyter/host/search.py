@@ -1,6 +1,7 @@
 """Looks for a pattern in a log. A process of its own: a pattern of a user's may run for ever.
 
-Reads one JSON object from stdin, the arguments of :func:`find`, and writes what that returns to stdout.
+Reads one JSON object from stdin, the arguments of :func:`find`, and writes what that returns to stdout. It may be
+started before anybody knows what for.
 """
 
 from __future__ import annotations
@@ -108,6 +109,9 @@ def _units(text: bytes) -> int:
 
 
 def main() -> None:
+    given = sys.stdin.buffer.read()
+    if not given:  # nobody searched any more
+        return
     signal.alarm(_LIFE)
-    asked = json.loads(sys.stdin.buffer.read())
+    asked = json.loads(given)
     sys.stdout.write(json.dumps(find(**asked)))
